@@ -1,0 +1,46 @@
+# `make demo` on a fresh machine with Python and nothing else: sets up .venv and runs the example.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: demo setup test lint types layers tests ordering pykka bench clean
+
+demo: setup
+	$(BIN)/python -m examples.guild_presence $(ARGS)
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV) || { echo "python3 has no venv module; on Debian: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]'
+	touch $@
+
+test: lint types layers tests
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+layers: setup
+	$(BIN)/lint-imports
+
+tests: setup
+	$(BIN)/python -m pytest $(ARGS)
+
+# The ordering suite alone, with more examples: make ordering ARGS="--hypothesis-profile=long"
+ordering: setup
+	$(BIN)/python -m pytest tests/ordering $(ARGS)
+
+# Pykka's own test suite, run with manifold.Actor in the place of ThreadingActor.
+pykka: setup
+	$(BIN)/python -m tests.pykka_suite $(ARGS)
+
+bench: setup
+	$(BIN)/python -m bench local $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,86 @@
+"""Which node, then which worker: grouping recipients by node, and the table from hash slot to worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from manifold.core.hashing import SLOT_ORDER, SLOTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from manifold.core.pid import PID
+
+__all__ = ["SlotTable", "assign", "group", "reassign"]
+
+SlotTable = tuple[int, ...]
+"""Slot -> worker. A value: it is replaced, never changed."""
+
+
+def group(pids: Iterable[PID]) -> dict[str, list[PID]]:
+    """Group recipients by node. Order within a node, and doubles, are kept."""
+    groups: dict[str, list[PID]] = {}
+    for pid in pids:
+        try:
+            groups[pid.node].append(pid)
+        except KeyError:
+            groups[pid.node] = [pid]
+    return groups
+
+
+def assign(workers: int) -> SlotTable:
+    """Deal the slots to `workers` workers, evenly: counts differ by one at most."""
+    table = [0] * SLOTS
+    for turn, slot in enumerate(SLOT_ORDER):
+        table[slot] = turn % workers
+    return tuple(table)
+
+
+def reassign(table: SlotTable, workers: int) -> SlotTable:
+    """Deal the slots to another number of workers, moving as few as an even deal allows.
+
+    From n to n+1 workers 1/(n+1) of the slots move, all of them to the new worker; from n+1 to n those of the
+    last worker move, to all the others. What moves is taken evenly spaced, so that actors started one after
+    the other go on falling to different workers.
+    """
+    owned: list[list[int]] = [[] for _ in range(max(workers, max(table) + 1))]
+    for slot in SLOT_ORDER:
+        owned[table[slot]].append(slot)
+    moving = _surplus(owned, workers)
+    fresh = list(table)
+    for worker in _needy(owned, workers):
+        fresh[moving.pop()] = worker
+    return tuple(fresh)
+
+
+def _quota(worker: int, workers: int) -> int:
+    return SLOTS // workers + (worker < SLOTS % workers) if worker < workers else 0
+
+
+def _surplus(owned: list[list[int]], workers: int) -> list[int]:
+    moving: list[int] = []
+    quotas = _quotas_by_size(owned, workers)
+    for slots, quota in zip(owned, quotas, strict=True):
+        spare = max(0, len(slots) - quota)
+        moving.extend(slots[(2 * turn + 1) * len(slots) // (2 * spare)] for turn in range(spare))
+    return moving
+
+
+def _quotas_by_size(owned: list[list[int]], workers: int) -> list[int]:
+    """Give the larger quotas to those who own more already, so that a remainder moves nothing."""
+    quotas = [0] * len(owned)
+    ranked = sorted(range(workers), key=lambda worker: (-len(owned[worker]), worker))
+    for rank, worker in enumerate(ranked):
+        quotas[worker] = _quota(rank, workers)
+    return quotas
+
+
+def _needy(owned: list[list[int]], workers: int) -> list[int]:
+    """Give each worker as often as it lacks slots, in turn."""
+    quotas = _quotas_by_size(owned, workers)
+    lacking = {w: quota - len(owned[w]) for w, quota in enumerate(quotas) if quota > len(owned[w])}
+    turns: list[int] = []
+    while lacking:
+        turns.extend(lacking)
+        lacking = {worker: lacks - 1 for worker, lacks in lacking.items() if lacks > 1}
+    return turns

@@ -1,0 +1,100 @@
+"""One error tree. Each class says who caused it, what state it left, and whether a retry makes sense.
+
+ManifoldError
+|-- NotSerializable      the caller: the message cannot be put on the wire; nothing was sent
+|-- MessageTooLarge      the caller: the encoded message is over the limit; nothing was sent
+|-- Overloaded           the load: a queue is full; the nodes that are not named got theirs
+|-- WouldDeadlock        the caller: this blocking wait could never end; nothing was changed
+|-- NodeStopped          the caller: the node is not running; nothing was sent
+|-- NodeDown             outside: the node of the recipient is not reachable
+`-- CodecError           outside: bytes that came in are not a message
+
+`manifold.AskTimeout` stands beside the future that raises it, in `actors.future`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "CodecError",
+    "ManifoldError",
+    "MessageTooLarge",
+    "NodeDown",
+    "NodeStopped",
+    "NotSerializable",
+    "Overloaded",
+    "WouldDeadlock",
+]
+
+
+class ManifoldError(Exception):
+    """The base of every error that manifold raises of its own."""
+
+
+class NotSerializable(ManifoldError, TypeError):
+    """The message holds a value that cannot travel; nothing was handed to anybody.
+
+    `path` is where in the message the value stands, written as Python would index it: `['d'][3]`.
+    The same message will fail again; change the value, or register its type with
+    `manifold.register_type`.
+    """
+
+    def __init__(self, reason: str, path: str = "") -> None:
+        where = f"message{path}"
+        super().__init__(f"{where}: {reason}")
+        self.path = path
+
+
+class MessageTooLarge(ManifoldError, ValueError):
+    """The encoded message is larger than `Limits.message_max_bytes`; nothing was handed to anybody."""
+
+    def __init__(self, size_bytes: int, max_bytes: int) -> None:
+        super().__init__(
+            f"the message takes {size_bytes} bytes encoded; Limits.message_max_bytes is {max_bytes}. "
+            "Send less, send it in pieces, or raise the limit."
+        )
+        self.size_bytes = size_bytes
+        self.max_bytes = max_bytes
+
+
+class Overloaded(ManifoldError):
+    """A queue is full: what was for the nodes in `nodes` was shed and counted; all others got theirs.
+
+    A retry to the named nodes makes sense later: `await manifold.drain()` waits for room.
+    """
+
+    def __init__(self, nodes: Iterable[str], shed: int, what: str) -> None:
+        self.nodes = tuple(nodes)
+        self.shed = shed
+        super().__init__(
+            f"{what} of node {', '.join(self.nodes)} is full: {shed} deliveries were shed (and counted). "
+            "Send slower, `await manifold.drain()`, or raise the limit."
+        )
+
+
+class WouldDeadlock(ManifoldError, RuntimeError):
+    """A blocking wait that could never end: what it waits for needs the very thread that would wait.
+
+    Nothing was changed; the message that was asked stays sent. Use `await` in an `async def` handler instead.
+    """
+
+
+class NodeStopped(ManifoldError, RuntimeError):
+    """The node is stopped (or was never started); nothing was sent. Start a new one."""
+
+
+class NodeDown(ManifoldError):
+    """The node of the recipient is not connected, or no longer runs; what was for it counts as unreachable."""
+
+    def __init__(self, node: str, reason: str = "not connected") -> None:
+        super().__init__(f"node {node} is down: {reason}")
+        self.node = node
+        self.reason = reason
+
+
+class CodecError(ManifoldError, ValueError):
+    """Bytes that came in are not an encoded message; they were dropped."""

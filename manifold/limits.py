@@ -1,0 +1,47 @@
+"""Every bound of a node, with its unit in its name. Nothing in manifold grows beyond one of these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+__all__ = ["Limits"]
+
+_KIB = 1024
+_MIB = 1024 * _KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The bounds of one node. All must be above 0; ValueError names the one that is not."""
+
+    message_max_bytes: int = 16 * _MIB
+    """The largest encoded message. A larger one raises `MessageTooLarge` at its sender."""
+
+    worker_queue_max_bytes: int = 128 * _MIB
+    """What may wait for one worker: 8 bytes a listed recipient and 256 a hand-off. Messages between actors of one
+    process are passed by reference and not counted: they are the sender's own. A send that finds the queue
+    of a worker at this size is shed there and raises `Overloaded`; one send may overshoot it by its own size.
+    1 GiB over 8 workers; make it smaller to hear of a slow worker sooner."""
+
+    offload_queue_max_bytes: int = 128 * _MIB
+    """What may wait to be grouped off its senders' threads, counted in the same way."""
+
+    drain_below: float = 0.5
+    """`drain()` returns when every queue is below this share of its maximum."""
+
+    timers_max: int = 1_000_000
+    """How many `send_after` may be pending on a node; one more raises `Overloaded`."""
+
+    slice_s: float = 0.002
+    """How long a worker handles messages before it lets its event loop run other tasks and timers. One handler
+    that takes longer is not interrupted."""
+
+    stop_grace_s: float = 5.0
+    """How long `stop()` lets what is queued be handled and `on_stop` hooks run, before it gives up on the rest."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                msg = f"Limits.{field.name} must be a number above 0, not {value!r}"
+                raise ValueError(msg)
