@@ -1,0 +1,69 @@
+"""manifold: one event to thousands of actors, in order, with one hand-off per node.
+
+| to                         | use                                                                       |
+|----------------------------|---------------------------------------------------------------------------|
+| write an actor             | `Actor` (a `pykka.Actor`), `self.pid`, `self.monitor(pid)` -> `Down`      |
+| reach many                 | `send(pids, message)`, `Audience`, `Receipt`, `drain()`                    |
+| ask one, or send later     | `ask(pid, message)`, `send_after(delay_s, to, message)`                   |
+| address an actor           | `PID`, `pid_of(ref)`                                                      |
+| run a node                 | `start()`, `stop()`, `Node`, `Limits`, `Stats`                            |
+| send values of your own    | `register_type(cls, code, pack, unpack)`                                  |
+| handle what goes wrong     | `ManifoldError` and its subclasses: see `manifold.errors`                 |
+"""
+
+from manifold.actors import Actor, ActorRef, AskTimeout, Down, Future, MonitorRef
+from manifold.core.codec import register_type
+from manifold.core.pid import PID
+from manifold.default import ask, current_node, drain, pid_of, send, send_after, start, stop
+from manifold.delivery.audience import Audience
+from manifold.delivery.counts import Outcome, Stats
+from manifold.delivery.receipt import Receipt
+from manifold.delivery.timers import Timer
+from manifold.errors import (
+    CodecError,
+    ManifoldError,
+    MessageTooLarge,
+    NodeDown,
+    NodeStopped,
+    NotSerializable,
+    Overloaded,
+    WouldDeadlock,
+)
+from manifold.limits import Limits
+from manifold.node import Node
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PID",
+    "Actor",
+    "ActorRef",
+    "AskTimeout",
+    "Audience",
+    "CodecError",
+    "Down",
+    "Future",
+    "Limits",
+    "ManifoldError",
+    "MessageTooLarge",
+    "MonitorRef",
+    "Node",
+    "NodeDown",
+    "NodeStopped",
+    "NotSerializable",
+    "Outcome",
+    "Overloaded",
+    "Receipt",
+    "Stats",
+    "Timer",
+    "WouldDeadlock",
+    "ask",
+    "current_node",
+    "drain",
+    "pid_of",
+    "register_type",
+    "send",
+    "send_after",
+    "start",
+    "stop",
+]

@@ -1,0 +1,143 @@
+"""The process's default node, and the functions that use the current node: that of the actor that runs, or this one."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Literal
+
+from manifold import ports
+from manifold.errors import ManifoldError
+from manifold.node import Node, WorkerKind
+
+if TYPE_CHECKING:
+    from manifold.actors import Future
+    from manifold.core.pid import PID
+    from manifold.delivery.receipt import Receipt
+    from manifold.delivery.timers import Timer
+    from manifold.limits import Limits
+
+__all__ = ["ask", "current_node", "drain", "pid_of", "send", "send_after", "start", "stop"]
+
+_lock = threading.RLock()
+_default: list[Node] = []
+
+
+def start(
+    name: str | None = None,
+    *,
+    workers: int | None = None,
+    worker_kind: WorkerKind = "thread",
+    limits: Limits | None = None,
+) -> Node:
+    """Start the process's default node; see `Node`. Raises ManifoldError if it runs already."""
+    with _lock:
+        if _default:
+            msg = f"the default node {_default[0].id} runs already (started here, or by a first use): stop it first"
+            raise ManifoldError(msg)
+        node = Node(name, workers=workers, worker_kind=worker_kind, limits=limits)
+        _default.append(node)
+        return node
+
+
+def stop() -> None:
+    """Stop the default node, if it runs; see `Node.stop`. At interpreter exit this is done anyway."""
+    with _lock:
+        node = _default.pop() if _default else None
+    if node is not None:
+        node.stop()
+
+
+def current_node() -> Node:
+    """Give the current node: that of the actor that runs or of the enclosing `with Node(...)`, else the default one.
+
+    Where no default node runs, the oldest node of this process stands in; where none runs at all, a default node is
+    started: one worker per core, no server, no network.
+    """
+    node = ports.host()
+    assert isinstance(node, Node)
+    return node
+
+
+def _default_node() -> Node:
+    with _lock:
+        if _default:
+            return _default[0]
+        for host in list(ports.hosts.values()):
+            assert isinstance(host, Node)
+            return host
+        return start()
+
+
+def send(
+    to: Any,
+    message: Any,
+    *,
+    pack_mode: Literal["binary"] | None = None,
+    send_mode: Literal["offload"] | None = None,
+    receipt: bool = False,
+) -> Receipt | None:
+    """Send a message to one recipient or many. Never blocks.
+
+    `to` is a PID, a `pykka.ActorRef`, an `Audience`, None, or any iterable of PIDs, references and Nones. None is
+    skipped; a PID that stands twice gets the message twice. Messages from one sender to one recipient arrive in the
+    order sent, whatever mixture of forms and modes is used. There is at most one hand-off per node and call, and one
+    batch per worker.
+
+    The message goes to recipients of this process by reference: treat it as immutable. With `pack_mode="binary"` they
+    too get a decoded copy, one per worker. With `send_mode="offload"` recipients are grouped in another thread, which
+    pays from some thousand on; the message, which must be checked here, is encoded here.
+
+    `receipt=True` gives a `Receipt` that tells what became of it.
+
+    Raises, before anything was handed to anyone: TypeError for what is no recipient, ValueError for an unknown mode,
+    NotSerializable and MessageTooLarge if the message has to be encoded and cannot be, NodeStopped. Raises Overloaded
+    when a queue is full: the others got theirs, and what was shed is counted.
+    """
+    return current_node().send(to, message, pack_mode=pack_mode, send_mode=send_mode, receipt=receipt)
+
+
+def ask(pid: Any, message: Any, timeout: float | None = 5.0) -> Future[Any]:
+    """Ask an actor: gives a `pykka.Future` of what its `on_receive` returns, which can be awaited too. Never blocks.
+
+    `get()` and `await` raise AskTimeout `timeout` seconds from now (None: never); what the handler raised;
+    `pykka.ActorDeadError` if there is no such actor (any more); NodeDown if its node is not connected; WouldDeadlock
+    for a `get()` in a handler that could never end. Keeps order with the sender's other messages.
+    """
+    return current_node().ask(pid, message, timeout)
+
+
+def send_after(delay_s: float, to: Any, message: Any) -> Timer:
+    """Send in `delay_s` seconds, by the same way, and in the same order, as a send made at that moment.
+
+    `.cancel()` takes it back. Raises as `send` does for `to`; ValueError for a negative delay; Overloaded when
+    `Limits.timers_max` are pending. What the send itself raises, later, is logged.
+    """
+    return current_node().send_after(delay_s, to, message)
+
+
+async def drain() -> None:
+    """Wait until every queue of the current node is under its high-water mark."""
+    await current_node().drain()
+
+
+def pid_of(ref: Any) -> PID:
+    """Give the PID of any running `pykka.ActorRef`, those of `pykka.ThreadingActor` included.
+
+    An ordinary Pykka actor gets its PID on the current node. Raises TypeError if `ref` is no reference,
+    `pykka.ActorDeadError` if its actor has stopped.
+    """
+    return current_node().pid_of(ref)
+
+
+def _forget_after_fork() -> None:
+    # A child has none of the threads; its own first use starts a node of its own.
+    _default.clear()
+    ports.hosts.clear()
+
+
+ports.set_default_host(_default_node)
+atexit.register(stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,78 @@
+"""Counts: what was sent is delivered, dead, shed, unreachable or in flight, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass, fields
+from typing import Any
+
+__all__ = ["Outcome", "Stats"]
+
+
+class _Counts(Mapping[str, Any]):
+    """Counts that can be read as attributes and as a mapping (`dict(stats)`, `stats["sent"]`)."""
+
+    __slots__ = ()
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.__dataclass_fields__:  # type: ignore[attr-defined]
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(field.name for field in fields(self))  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(astuple(self))  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome(_Counts):
+    """What became of one send on one node: how many recipients, by cause."""
+
+    delivered: int = 0
+    """The handler was called with it."""
+    dead: int = 0
+    """There was no such actor (any more)."""
+    shed: int = 0
+    """A full queue or mailbox dropped it."""
+    unreachable: int = 0
+    """The node was not connected."""
+
+    def __add__(self, other: Outcome) -> Outcome:
+        return Outcome(
+            self.delivered + other.delivered,
+            self.dead + other.dead,
+            self.shed + other.shed,
+            self.unreachable + other.unreachable,
+        )
+
+    @property
+    def total(self) -> int:
+        """How many recipients it speaks of."""
+        return self.delivered + self.dead + self.shed + self.unreachable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stats(_Counts):
+    """A node's counts. `sent == delivered + dead + shed + unreachable + in_flight`, at any time.
+
+    All count recipients of messages (one send to 1,000 counts 1,000) since the node started. Stops, monitors and
+    audience changes are not messages and not counted. `delivered`: the handler was called; `dead`: there was no
+    such actor (any more); `shed`: a full queue or mailbox dropped it; `unreachable`: its node was not
+    connected; `in_flight`: none of these yet.
+    """
+
+    sent: int
+    delivered: int
+    dead: int
+    shed: int
+    unreachable: int
+    in_flight: int
+    actors: int
+    """Actors running on this node."""
+    workers: int
+    queued_bytes: int
+    """What waits for the workers, counted as `Limits.worker_queue_max_bytes` counts."""
+    handoffs: int
+    """Hand-offs to other nodes."""

@@ -1,0 +1,208 @@
+"""An actor's life on its worker: how it starts, fails and ends, and what becomes of what was meant for it.
+
+What Pykka does in each case is kept, with one difference: a BaseException ends this actor alone. Functions here
+return None, or a coroutine where a hook is `async def`: the caller keeps the actor busy with it.
+"""
+
+from __future__ import annotations
+
+import logging
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from manifold.actors import CONTROL, Notice, Stop, Unwatch, Watch, registry
+from manifold.delivery.counts import Outcome
+from manifold.errors import Overloaded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from manifold.actors import Actor
+    from manifold.actors.mailbox import Item
+    from manifold.delivery.batch import Batch
+    from manifold.delivery.receipt import Receipt
+    from manifold.delivery.worker import Worker
+
+    Rest = Coroutine[Any, Any, None] | None
+
+__all__ = ["answer", "begin", "control", "dead_batch", "dead_letter", "dead_letters", "failed", "shed"]
+
+logger = logging.getLogger("pykka")
+
+GONE = "no such actor"
+
+
+def control(worker: Worker, actor: Actor, message: Any, reply: Any) -> Rest:
+    """Do what a control message asks of a running actor."""
+    kind = type(message)
+    if kind is Stop:
+        return _stop(worker, actor, "stopped", reply)
+    if kind is Watch:
+        if actor._watchers is None:
+            actor._watchers = set()
+        actor._watchers.add(message.watcher)
+    elif kind is Unwatch:
+        (actor._watchers or set()).discard(message.watcher)
+    elif kind is Notice:
+        return _notice(worker, actor, message)
+    return None
+
+
+async def answer(worker: Worker, actor: Actor, coroutine: Coroutine[Any, Any, Any], reply: Any) -> None:
+    """Await what an `async def` handler has still to do, and answer with its result."""
+    try:
+        result = await coroutine
+    except BaseException as error:  # noqa: BLE001
+        if (rest := failed(worker, actor, error, reply)) is not None:
+            await rest
+    else:
+        if reply is not None:
+            reply.set(result)
+
+
+def failed(worker: Worker, actor: Actor, error: BaseException, reply: Any) -> Rest:
+    """Deal with what a handler raised: it goes to the caller who asked, else it ends the actor."""
+    exc_info = (type(error), error, error.__traceback__)
+    if not isinstance(error, Exception):
+        logger.debug("%r in %s. Stopping this actor.", error, actor)
+        rest = _stop(worker, actor, f"failed: {error!r}", None)
+        if reply is not None:
+            reply.set_exception(exc_info)
+        return rest
+    if reply is not None:
+        logger.info("Exception returned from %s to caller:", actor, exc_info=exc_info)
+        reply.set_exception(exc_info)
+        return None
+    return _fail(worker, actor, error, lambda: actor.on_failure(*exc_info))
+
+
+def dead_letter(worker: Worker, actor: Actor, message: Any, reply: Any, receipt: Receipt | None) -> None:
+    """Account for what came too late."""
+    if type(message) in CONTROL:
+        if type(message) is Watch:
+            message.watcher.on_end(actor.pid, GONE)
+    else:
+        worker.dead += 1
+        if receipt is not None:
+            receipt.settle(worker.node.host.id, Outcome(dead=1))
+        if reply is not None:
+            error = pykka.ActorDeadError(f"{actor.actor_ref} stopped before handling the message")
+            reply.set_exception((type(error), error, None))
+            return
+    if reply is not None:
+        reply.set(None)
+
+
+def shed(worker: Worker, actor: Actor, reply: Any, receipt: Receipt | None) -> None:
+    """Account for what a full mailbox dropped."""
+    worker.shed += 1
+    if receipt is not None:
+        receipt.settle(worker.node.host.id, Outcome(shed=1))
+    if reply is not None:
+        error = Overloaded([worker.node.host.id], 1, f"the mailbox of {actor}")
+        reply.set_exception((type(error), error, None))
+
+
+def begin(worker: Worker, actor: Actor) -> Rest:
+    """Run `on_start`. If it fails the actor ends, without `on_failure`, as in Pykka."""
+    try:
+        result: Any = actor.on_start()  # type: ignore[func-returns-value]
+    except BaseException as error:  # noqa: BLE001
+        return _fail(worker, actor, error, None)
+    if type(result) is not CoroutineType:
+        return None
+
+    async def rest() -> None:
+        try:
+            await result
+        except BaseException as error:  # noqa: BLE001
+            _fail(worker, actor, error, None)
+
+    return rest()
+
+
+def _notice(worker: Worker, actor: Actor, notice: Notice) -> Rest:
+    down = notice.down
+    if not actor._monitors or down.ref not in actor._monitors:
+        return None
+    actor._monitors.discard(down.ref)
+    return worker.handle(actor, down, None)
+
+
+def _stop(worker: Worker, actor: Actor, reason: str, reply: Any) -> Rest:
+    _leave(worker, actor)
+    logger.debug("Stopped %s", actor)
+    return _hook(actor, actor.on_stop, lambda: _end(worker, actor, reason, reply))
+
+
+def _fail(worker: Worker, actor: Actor, error: BaseException, hook: Callable[[], Any] | None) -> Rest:
+    _log(actor, error)
+    _leave(worker, actor)
+    reason = f"failed: {error!r}"
+    if hook is None:
+        _end(worker, actor, reason, None)
+        return None
+    return _hook(actor, hook, lambda: _end(worker, actor, reason, None))
+
+
+def _log(actor: Actor, error: BaseException) -> None:
+    logger.error("Unhandled exception in %s:", actor, exc_info=(type(error), error, error.__traceback__))
+
+
+def _leave(worker: Worker, actor: Actor) -> None:
+    """From here on nobody finds the actor, and nothing is handed to it."""
+    actor._dead = True
+    actor._home = None
+    worker.node.remove(actor)
+    registry.unregister(actor.actor_ref)
+    worker.version += 1
+
+
+def _hook(actor: Actor, hook: Callable[[], Any], then: Callable[[], None]) -> Rest:
+    """Run a hook, and `then` when it is through, whatever it raised."""
+    try:
+        result = hook()
+    except BaseException as error:  # noqa: BLE001
+        _log(actor, error)
+    else:
+        if type(result) is CoroutineType:
+            return _await_hook(actor, result, then)
+    then()
+    return None
+
+
+async def _await_hook(actor: Actor, result: Coroutine[Any, Any, Any], then: Callable[[], None]) -> None:
+    try:
+        await result
+    except BaseException as error:  # noqa: BLE001
+        _log(actor, error)
+    then()
+
+
+def _end(worker: Worker, actor: Actor, reason: str, reply: Any) -> None:
+    """Tell all who wanted to know, then account for what still waited."""
+    for watcher in list(actor._watchers or ()):
+        watcher.on_end(actor.pid, reason)
+    actor._watchers = None
+    for ref in actor._monitors or ():
+        worker.node.host.demonitor(ref.pid, ref)
+    actor._monitors = None
+    if reply is not None:
+        reply.set(None)
+    dead_letters(worker, actor, worker.vacate(actor))
+
+
+def dead_letters(worker: Worker, actor: Actor, items: Iterable[Item]) -> None:
+    """Account for all that waited for an actor."""
+    for item in items:
+        dead_letter(worker, actor, *item)
+
+
+def dead_batch(worker: Worker, batch: Batch) -> None:
+    """Account for those of a batch who have not got it."""
+    missed = len(batch.waiting())
+    worker.dead += missed
+    if batch.receipt is not None:
+        batch.receipt.settle(worker.node.host.id, Outcome(dead=missed))

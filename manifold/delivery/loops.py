@@ -1,0 +1,66 @@
+"""Where a worker's event loop runs: in a thread made for it, or wherever the caller's own loop does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+
+from manifold.actors.waiting import worker_threads
+
+__all__ = ["LoopThread"]
+
+_CANCEL_S = 0.5
+
+logger = logging.getLogger("manifold")
+
+
+class LoopThread:
+    """An event loop in a daemon thread, which goes on until `stop()` whatever is raised inside it."""
+
+    def __init__(self, name: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._stopping = False
+        self._until = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def stop(self, tasks: set[asyncio.Task[None]], until: float) -> None:
+        """End the loop after what it does just now, and after these tasks, which have until then. Does not wait."""
+        self._tasks, self._until, self._stopping = tasks, until, True
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def join(self, until: float) -> bool:
+        """Wait until the thread has ended; False if it has not in time (and a moment for its tasks to be cancelled)."""
+        self._thread.join(max(0.0, until - time.monotonic()) + _CANCEL_S)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        while not self._stopping:
+            self._run_once()
+        try:
+            self.loop.run_until_complete(self._wind_up())
+        finally:
+            self.loop.close()
+            worker_threads.discard(threading.get_ident())
+
+    async def _wind_up(self) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=max(0.0, self._until - time.monotonic()))
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others, timeout=_CANCEL_S)
+        await self.loop.shutdown_asyncgens()
+
+    def _run_once(self) -> None:
+        try:
+            self.loop.run_forever()
+        except BaseException:
+            # A SystemExit out of a task of the user's, say: it ends that task, not the worker.
+            logger.critical("an event loop went on after:", exc_info=True)

@@ -1,0 +1,96 @@
+"""Offloaded sends: grouped in a thread of their own, and never overtaken by what the same thread sends after them.
+
+While a thread has anything waiting here, all else it sends waits behind it. So order needs no other rule, however a
+sender mixes its modes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Offload"]
+
+logger = logging.getLogger("manifold")
+
+
+class Offload:
+    """The Sender thread of a node, started with the first offloaded send."""
+
+    def __init__(self, name: str, max_bytes: int) -> None:
+        self.queued_bytes = 0
+        self._name = name
+        self._max_bytes = max_bytes
+        self._pending: Counter[int] = Counter()
+        self._queue: deque[tuple[int, int, Callable[[], object]]] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def holds(self) -> bool:
+        """Tell whether something of the calling thread is waiting here."""
+        return bool(self._pending) and threading.get_ident() in self._pending
+
+    def full(self) -> bool:
+        """Tell whether one more should be refused."""
+        return self.queued_bytes >= self._max_bytes
+
+    def put(self, act: Callable[[], object], cost: int) -> None:
+        """Have `act` done after all else that the calling thread has put here."""
+        with self._changed:
+            self._start()
+            sender = threading.get_ident()
+            self._pending[sender] += 1
+            self.queued_bytes += cost
+            self._queue.append((sender, cost, act))
+            self._changed.notify_all()
+
+    def catch_up(self) -> None:
+        """Wait until nothing of the calling thread is waiting: what it does next may not overtake it."""
+        if self.holds():
+            sender = threading.get_ident()
+            with self._changed:
+                self._changed.wait_for(lambda: sender not in self._pending)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until nothing is waiting; False if that took too long."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._pending, timeout_s)
+
+    def close(self) -> None:
+        """End the thread when nothing is waiting any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while (item := self._next()) is not None:
+            sender, cost, act = item
+            try:
+                act()
+            except BaseException:
+                logger.critical("an offloaded send of %s was lost to:", self._name, exc_info=True)
+            self._done(sender, cost)
+
+    def _next(self) -> tuple[int, int, Callable[[], object]] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closed)
+            return self._queue.popleft() if self._queue else None
+
+    def _done(self, sender: int, cost: int) -> None:
+        with self._changed:
+            self.queued_bytes -= cost
+            self._pending[sender] -= 1
+            if not self._pending[sender]:
+                del self._pending[sender]
+            self._changed.notify_all()

@@ -1,0 +1,504 @@
+"""The Partitioner: the table of a node's actors, and the way into the queues of its workers.
+
+One lock guards the table, what is queued and what is counted as sent, so that a resize, which swaps the table,
+falls between two sends and never into one. Splitting a list is done before, outside of it, and again if the
+table was swapped meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from manifold.actors import UNPLACED, Begin, Future, Stop, registry
+from manifold.core.hashing import SLOT_MASK, mint_id
+from manifold.core.pid import PID, link
+from manifold.core.routing import assign, reassign
+from manifold.delivery.batch import Batch, Packed
+from manifold.delivery.counts import Outcome, Stats
+from manifold.delivery.loops import LoopThread
+from manifold.delivery.offload import Offload
+from manifold.delivery.worker import Worker
+from manifold.errors import NodeStopped, Overloaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from manifold.actors import Actor
+    from manifold.actors.mailbox import Inbox
+    from manifold.delivery.receipt import Receipt
+    from manifold.limits import Limits
+    from manifold.ports import Host
+
+__all__ = ["HANDOFF_BYTES", "RECIPIENT_BYTES", "Partitioner"]
+
+logger = logging.getLogger("manifold")
+
+HANDOFF_BYTES = 256
+RECIPIENT_BYTES = 8
+"""What a queued hand-off takes, and each recipient listed in it."""
+
+Lanes = list[list["Actor"]]
+"""Recipients by lane: 2 * worker, and 1 more for those whose `on_receive` is `async def`."""
+
+
+class Partitioner:
+    """The actors and workers of one node."""
+
+    def __init__(self, host: Host, limits: Limits, loops: Sequence[asyncio.AbstractEventLoop | LoopThread]) -> None:
+        self.host = host
+        self.limits = limits
+        self.lock = threading.Lock()
+        self.actors: dict[int, Actor] = {}
+        self.epoch = 0
+        self.sent = 0
+        self.dead = 0
+        self.shed = 0
+        self.unreachable = 0
+        self.closed = False
+        self.offload = Offload(f"{host.id}-sender", limits.offload_queue_max_bytes)
+        self.threads: dict[Worker, LoopThread] = {}
+        self.workers = [self._hire(index, loop) for index, loop in enumerate(loops)]
+        self._former: list[Worker] = []
+        self.ended = False
+        self.empty: Future[None] = Future()
+        self._table = assign(len(self.workers))
+        self._serial = 0
+        self._relief: list[Future[None]] = []
+
+    def _hire(self, index: int, loop: asyncio.AbstractEventLoop | LoopThread) -> Worker:
+        if not isinstance(loop, LoopThread):
+            return Worker(self, index, loop)
+        worker = Worker(self, index, loop.loop)
+        self.threads[worker] = loop
+        return worker
+
+    # Actors come and go.
+
+    def mint(self, actor: Actor) -> PID:
+        """Give an actor its PID; once."""
+        with self.lock:
+            return actor._pid or self._mint(actor)
+
+    def _mint(self, actor: Actor) -> PID:
+        pid = actor._pid = PID(self.host.id, mint_id(self._serial))
+        self._serial += 1
+        link(pid, actor)
+        return pid
+
+    def admit(self, actor: Actor) -> None:
+        """Start an actor. One with an `on_start` is begun by its worker, before any message."""
+        begins = type(actor).on_start is not pykka.Actor.on_start
+        with self.lock:
+            self._check_open()
+            if actor._pid is None:
+                self._mint(actor)
+            begins |= actor._lane != UNPLACED
+            if not begins:
+                self._place(actor)
+                actor._home = None if actor._stands_in else self.workers[actor._lane >> 1]
+        if not actor._stands_in:
+            registry.register(actor.actor_ref)
+        if begins:
+            with self.lock:
+                if actor._lane == UNPLACED:
+                    self._place(actor)
+                self._queue_control(actor, Begin(), None)
+
+    def _place(self, actor: Actor) -> None:
+        number = actor.pid.id
+        actor._lane = self._lane_of(actor)
+        self.actors[number] = actor
+
+    def _lane_of(self, actor: Actor) -> int:
+        return 2 * self._table[actor.pid.id & SLOT_MASK] + actor._handles_async()
+
+    def _expect(self, actor: Actor) -> None:
+        """Somebody sends to an actor whose constructor made its PID known, and which is not started yet."""
+        self._place(actor)
+        self.workers[actor._lane >> 1].queue.append((Worker.expect, (actor,), True))
+
+    def find(self, pid: PID) -> Actor | None:
+        """Give the running actor of a PID of this node, or None."""
+        return pid._actor or self.actors.get(pid.id)
+
+    def remove(self, actor: Actor) -> None:
+        """An actor has ended: nobody finds it any more."""
+        link(actor.pid, None)
+        self.actors.pop(actor.pid.id, None)
+        self._check_empty()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            msg = f"node {self.host.id} is stopped; start another"
+            raise NodeStopped(msg)
+
+    # To one.
+
+    def post(self, actor: Actor, message: Any, reply: Any = None, receipt: Receipt | None = None) -> None:
+        """Queue one message for one actor. Raises Overloaded, with all counted, when its worker's queue is full."""
+        if self.offload.holds():
+            with self.lock:
+                self.sent += 1
+            self.offload.put(lambda: self._post_later(actor, message, reply, receipt), HANDOFF_BYTES)
+            return
+        with self.lock:
+            self.sent += 1
+            taken = self._post(actor, message, reply, receipt)
+        if not taken:
+            raise self.overloaded(1)
+
+    def _post_later(self, actor: Actor, message: Any, reply: Any, receipt: Receipt | None) -> None:
+        with self.lock:
+            taken = self._post(actor, message, reply, receipt)
+        if not taken and reply is not None:
+            error = self.overloaded(1)
+            reply.set_exception((type(error), error, None))
+
+    def _post(self, actor: Actor, message: Any, reply: Any, receipt: Receipt | None) -> bool:
+        worker = self.worker_of(actor)
+        if self.full(worker):
+            self.refuse(1, receipt)
+            return False
+        worker.queued_bytes += HANDOFF_BYTES
+        worker.queue.append((Worker.one, actor, message, reply, receipt, HANDOFF_BYTES))
+        self.wake(worker)
+        return True
+
+    def control(self, actor: Actor, message: Any, reply: Any = None) -> None:
+        """Queue a control message: in order with all else the calling thread sends, never shed, not counted."""
+        if self.offload.holds():
+            self.offload.put(lambda: self._control(actor, message, reply), 0)
+        else:
+            self._control(actor, message, reply)
+
+    def _control(self, actor: Actor, message: Any, reply: Any) -> None:
+        with self.lock:
+            self._queue_control(actor, message, reply)
+
+    def _queue_control(self, actor: Actor, message: Any, reply: Any) -> None:
+        worker = self.worker_of(actor)
+        worker.queue.append((Worker.one, actor, message, reply, None, 0))
+        self.wake(worker)
+
+    def worker_of(self, actor: Actor) -> Worker:
+        return self.workers[self.lane(actor) >> 1]
+
+    # To many.
+
+    def send_running(
+        self, recipients: Sequence[PID], message: Any, receipt: Receipt | None, data: bytes | None, uncounted: int
+    ) -> int | None:
+        """Queue a message for actors that all run here, one batch per worker; how many were shed.
+
+        None, with nothing done, when one of the recipients is anything else. `data` is the encoded message if they are
+        to get copies; `uncounted` is how many are not counted as sent yet.
+        """
+        while True:
+            epoch = self.epoch
+            versions = [worker.version for worker in self.workers]
+            if (lanes := self._split(recipients, len(versions))) is None:
+                return None
+            with self.lock:
+                if epoch == self.epoch:
+                    self.sent += uncounted
+                    return self._queue_lanes(lanes, versions, message, receipt, data)
+
+    def send(
+        self, pids: Sequence[PID], message: Any, receipt: Receipt | None, data: bytes | None, uncounted: int
+    ) -> int:
+        """The same for any PIDs of this node: copies of PIDs, actors that have ended or are not started yet."""
+        while True:
+            epoch = self.epoch
+            versions = [worker.version for worker in self.workers]
+            found = [actor for pid in pids if (actor := self.find(pid)) is not None]
+            unplaced = [actor for actor in found if actor._lane == UNPLACED]
+            if (lanes := self._fill(found, len(versions))) is None:
+                continue
+            with self.lock:
+                if epoch == self.epoch:
+                    self.sent += uncounted
+                    self.bury(len(pids) - len(found), receipt)
+                    shed = self._queue_lanes(lanes, versions, message, receipt, data)
+                    content = message if data is None else Packed(data)
+                    return shed + sum(not self._post(actor, content, None, receipt) for actor in unplaced)
+
+    def _split(self, recipients: Sequence[PID], workers: int) -> Lanes | None:
+        lanes: Lanes = [[] for _ in range(2 * workers)]
+        node = self.host.id
+        try:
+            for pid in recipients:
+                if pid.node is not node:
+                    return None
+                actor = pid._actor
+                lanes[actor._lane].append(actor)
+        except (AttributeError, IndexError, TypeError):
+            return None
+        return lanes
+
+    def _fill(self, actors: Iterable[Actor], workers: int) -> Lanes | None:
+        lanes: Lanes = [[] for _ in range(2 * workers)]
+        try:
+            for actor in actors:
+                if actor._lane != UNPLACED:
+                    lanes[actor._lane].append(actor)
+        except IndexError:  # a resize between the two; look again
+            return None
+        return lanes
+
+    def _queue_lanes(
+        self, lanes: Lanes, versions: Sequence[int], message: Any, receipt: Receipt | None, data: bytes | None
+    ) -> int:
+        shed = 0
+        for worker, version, plain, busying in zip(self.workers, versions, lanes[::2], lanes[1::2], strict=True):
+            if not (plain or busying):
+                continue
+            if self.full(worker):
+                shed += len(plain) + len(busying)
+                continue
+            content = message if data is None else Packed(data)
+            for actors, is_async in ((plain, False), (busying, True)):
+                if actors:
+                    cost = HANDOFF_BYTES + RECIPIENT_BYTES * len(actors)
+                    self.queue_batch(worker, Batch(actors, content, receipt, version, cost, is_async))
+            self.wake(worker)
+        return self.refuse(shed, receipt)
+
+    def bury(self, dead: int, receipt: Receipt | None) -> None:
+        self.dead += dead
+        if receipt is not None and dead:
+            receipt.settle(self.host.id, Outcome(dead=dead))
+
+    # What is counted elsewhere than in a queue.
+
+    def count_sent(self, number: int) -> None:
+        """Count what will be queued, or settled, later."""
+        with self.lock:
+            self.sent += number
+
+    def count_dead(self, number: int) -> None:
+        """Count what was sent to actors that are not there."""
+        with self.lock:
+            self.sent += number
+            self.bury(number, None)
+
+    def count_unreachable(self, number: int) -> None:
+        """Count what was for nodes that are not connected."""
+        with self.lock:
+            self.unreachable += number
+
+    def refuse_all(self, number: int, receipt: Receipt | None) -> None:
+        """Count what the offload queue refused."""
+        with self.lock:
+            self.refuse(number, receipt)
+
+    def worker_threads(self) -> list[int]:
+        """Give the identities of the threads that run the workers."""
+        return [worker.thread for worker in self.workers if worker.thread is not None]
+
+    # The queues. All under the lock.
+
+    def queue_batch(self, worker: Worker, batch: Batch) -> None:
+        """Queue a batch; the worker is to be woken afterwards."""
+        worker.queued_bytes += batch.cost
+        worker.queue.append((Worker.batch, batch))
+
+    def leave_behind(self, index: int, entry: tuple[Any, ...]) -> None:
+        """Queue what may wait until its worker is awake. Without the lock."""
+        if index < len(self.workers):
+            self.workers[index].queue.append(entry)
+
+    def wake(self, worker: Worker) -> None:
+        """Have a worker look at its queue, if it rests."""
+        if not worker.awake:
+            worker.awake = True
+            worker.wake()
+
+    def queue_change(self, index: int, entry: tuple[Any, ...], cost: int) -> None:
+        """Queue a change of an audience's part."""
+        worker = self.workers[index]
+        worker.queued_bytes += cost
+        worker.queue.append(entry)
+        self.wake(worker)
+
+    def check_room(self, workers: Iterable[int], changes: int) -> None:
+        """Raise Overloaded if one of these workers has no room for a change."""
+        if any(self.full(self.workers[index]) for index in workers):
+            raise self.overloaded(changes)
+
+    def lane(self, actor: Actor) -> int:
+        """Give the lane of an actor; one that was not started yet gets its place."""
+        if actor._lane == UNPLACED:
+            self._expect(actor)
+        # One that ended before a resize may have the lane of a worker that is gone: any can tell that it is dead.
+        return actor._lane if actor._lane < 2 * len(self.workers) else actor._lane & 1
+
+    def rest(self, worker: Worker) -> bool:
+        """Let a worker rest, unless something was queued meanwhile."""
+        if self._relief:
+            self.relieve()
+        with self.lock:
+            worker.awake = bool(worker.queue)
+            return not worker.awake
+
+    def refuse(self, shed: int, receipt: Receipt | None) -> int:
+        """Count what a full queue refused."""
+        self.shed += shed
+        if receipt is not None and shed:
+            receipt.settle(self.host.id, Outcome(shed=shed))
+        return shed
+
+    def full(self, worker: Worker) -> bool:
+        return worker.queued_bytes - worker.done_bytes >= self.limits.worker_queue_max_bytes
+
+    def overloaded(self, shed: int) -> Overloaded:
+        """Give the error of a send that found a queue full."""
+        return Overloaded([self.host.id], shed, "a worker's queue")
+
+    # Room.
+
+    def roomy(self) -> bool:
+        """Tell whether every queue is below its high-water mark."""
+        share = self.limits.drain_below
+        below = share * self.limits.worker_queue_max_bytes
+        offload = self.offload.queued_bytes < share * self.limits.offload_queue_max_bytes
+        return offload and all(worker.queued_bytes - worker.done_bytes < below for worker in self.workers)
+
+    def relief(self) -> Future[None]:
+        """Give a future that is done when there is room."""
+        future: Future[None] = Future()
+        with self.lock:
+            self._relief.append(future)
+        self.relieve()
+        return future
+
+    def relieve(self) -> None:
+        """Tell those who wait for room, if there is."""
+        if self.roomy():
+            with self.lock:
+                waiting, self._relief = self._relief, []
+            for future in waiting:
+                future.set(None)
+
+    # Workers come and go.
+
+    def resize(self, loops: Sequence[LoopThread], workers: int) -> None:
+        """Go on with another number of workers; `loops` are for those to be added.
+
+        Every actor whose slot has another owner now moves: its old worker gives it up when it has done what was queued
+        there, and its new one holds what comes for it until then.
+        """
+        with self.lock:
+            self._check_open()
+            everyone = [*self.workers, *map(self._hire, range(len(self.workers), workers), loops)]
+            self._table = reassign(self._table, workers)
+            self.epoch += 1
+            self._relocate(everyone)
+            self.workers = everyone[:workers]
+            for worker in everyone[workers:]:
+                self._former.append(worker)
+                worker.queue.append((Worker.retire, True))
+                self.wake(worker)
+
+    def _relocate(self, everyone: Sequence[Worker]) -> None:
+        leaving: dict[Worker, list[tuple[Actor, Worker]]] = {}
+        coming: dict[Worker, list[Actor]] = {}
+        for actor in self.actors.values():
+            lane = self._lane_of(actor)
+            if lane != actor._lane:
+                old, new = everyone[actor._lane >> 1], everyone[lane >> 1]
+                leaving.setdefault(old, []).append((actor, new))
+                coming.setdefault(new, []).append(actor)
+                actor._lane = lane
+        for worker, actors in coming.items():
+            worker.queue.append((Worker.expect, actors, False))
+            self.wake(worker)
+        for worker, moves in leaving.items():
+            worker.queue.append((Worker.release, moves))
+            self.wake(worker)
+
+    def settle(self, actor: Actor, worker: Worker, inbox: Inbox, *, unborn: bool = False) -> None:
+        """An actor has left its old worker: hand it to the new one, behind all that its thread sent meanwhile."""
+        if self.offload.holds():
+            self.offload.put(lambda: self._settle(actor, worker, inbox, unborn), 0)
+        else:
+            self._settle(actor, worker, inbox, unborn)
+
+    def _settle(self, actor: Actor, worker: Worker, inbox: Inbox, unborn: bool) -> None:
+        with self.lock:
+            worker.queue.append((Worker.arrive, actor, inbox, unborn))
+            self.wake(worker)
+
+    def retired(self, worker: Worker) -> None:
+        """The last actor has left a worker that is not wanted any more."""
+        self.threads[worker].stop(worker.tasks, time.monotonic() + self.limits.stop_grace_s)
+
+    # The end.
+
+    def close(self) -> None:
+        """Refuse new actors, and have all there are stop after what is queued for them, last started first."""
+        self.offload.flush(self.limits.stop_grace_s)
+        self.offload.close()
+        with self.lock:
+            self.closed = True
+            for actor in reversed(list(self.actors.values())):
+                self._queue_control(actor, Stop(), None)
+            self._check_empty()
+
+    def _check_empty(self) -> None:
+        if self.closed and not self.actors and not self.empty.is_set():
+            self.empty.set()
+
+    def work_off_here(self) -> None:
+        """Work off the queue of the one worker, on its own thread."""
+        self.workers[0].work_off()
+
+    async def tasks_done(self) -> None:
+        """Wait for handlers and hooks that are still suspended."""
+        for worker in self.workers:
+            if worker.tasks:
+                await asyncio.wait(worker.tasks)
+
+    def end_threads(self, until: float) -> None:
+        """End the workers' threads; handlers and hooks that are suspended have until then."""
+        for worker, thread in self.threads.items():
+            thread.stop(worker.tasks, until)
+        for worker, thread in self.threads.items():
+            if not thread.join(until):
+                logger.warning("worker %d of %s is stuck in a handler", worker.index, self.host.id)
+
+    def bury_all(self) -> int:
+        """Count what is left as dead, for nothing runs here any more; how many actors that are."""
+        self.ended = True
+        for worker in [*self.workers, *self._former]:
+            worker.cancel()
+            worker.abandon()
+        left = list(self.actors.values())
+        for actor in left:
+            actor._dead = True
+            self.remove(actor)
+            registry.unregister(actor.actor_ref)
+        return len(left)
+
+    # Counts.
+
+    def stats(self, handoffs: int) -> Stats:
+        """Count. What was settled is read before what was sent, so that nothing is ever settled but not sent."""
+        everyone = [*self.workers, *self._former]
+        delivered = sum(worker.delivered for worker in everyone)
+        dead = self.dead + sum(worker.dead for worker in everyone)
+        shed = self.shed + sum(worker.shed for worker in everyone)
+        unreachable = self.unreachable
+        settled = delivered + dead + shed + unreachable
+        with self.lock:
+            sent = self.sent
+            queued = sum(worker.queued_bytes - worker.done_bytes for worker in everyone)
+        return Stats(
+            sent, delivered, dead, shed, unreachable, sent - settled,
+            len(self.actors), len(self.workers), queued, handoffs,
+        )  # fmt: skip

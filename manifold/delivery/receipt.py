@@ -1,0 +1,66 @@
+"""Receipts: what became of one send, per node, known when every recipient is accounted for."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from manifold.actors import Future
+from manifold.actors.waiting import blocking_wait, is_worker_thread
+from manifold.delivery.counts import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+    from typing import Any
+
+__all__ = ["Receipt"]
+
+
+class Receipt:
+    """What became of one send. Await it, or `get(timeout=)`: both give `{node id: Outcome}`.
+
+    An `Outcome` tells how many recipients on that node were delivered, dead, shed, unreachable. It is complete when
+    every recipient is accounted for: a message that waits in the mailbox of a busy actor is not, yet. A send to nobody
+    is complete at once, and empty.
+    """
+
+    def __init__(self, producers: Callable[[], Iterable[int]]) -> None:
+        self._lock = threading.Lock()
+        self._open = -1
+        self._producers = producers
+        self._outcomes: dict[str, Outcome] = {}
+        self._done: Future[dict[str, Outcome]] = Future()
+
+    def expect(self, recipients: int) -> None:
+        """Say how many recipients there are; before any of them is settled."""
+        self._open = recipients
+        if not recipients:
+            self._done.set({})
+
+    def settle(self, node: str, outcome: Outcome) -> None:
+        """Account for some of the recipients on one node."""
+        with self._lock:
+            self._outcomes[node] = self._outcomes.get(node, Outcome()) + outcome
+            self._open -= outcome.total
+            complete = self._open == 0
+        if complete:
+            self._done.set(dict(self._outcomes))
+
+    def done(self) -> bool:
+        """Tell whether every recipient is accounted for."""
+        return self._open == 0
+
+    def get(self, *, timeout: float | None = None) -> dict[str, Outcome]:
+        """Wait for the outcome. Raises AskTimeout after `timeout` seconds; WouldDeadlock inside a handler of one of
+        the workers that still have to deliver.
+        """
+        if not self.done() and is_worker_thread():
+            with blocking_wait(self._producers()):
+                return self._done.get(timeout=timeout)  # type: ignore[no-any-return]
+        return self._done.get(timeout=timeout)  # type: ignore[no-any-return]
+
+    def __await__(self) -> Generator[Any, None, dict[str, Outcome]]:
+        return self._done.__await__()
+
+    def __repr__(self) -> str:
+        return f"<Receipt: {dict(self._outcomes)}{'' if self.done() else f', {self._open} open'}>"

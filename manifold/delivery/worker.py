@@ -1,0 +1,409 @@
+"""A worker runs its share of a node's actors on one event loop: batches in the order queued, each in slices.
+
+An idle actor's handler is called straight from the batch. That costs nothing per recipient but the call, because
+what could forbid it is kept track of elsewhere: `version` counts the actors that ended or left this worker, and
+`unsettled` those that are busy or arriving. A batch made at this version, with nobody unsettled, has idle
+recipients only; any other is checked one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+from collections import deque
+from time import perf_counter
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from manifold import ports
+from manifold.actors import CONTROL, PROXY, Begin, Unwatch, Watch, mailbox
+from manifold.actors.waiting import worker_threads
+from manifold.delivery import life
+from manifold.delivery.batch import opened
+from manifold.delivery.counts import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Sequence
+
+    from manifold.actors import Actor
+    from manifold.delivery.batch import Batch, Part
+    from manifold.delivery.partitioner import Partitioner
+    from manifold.delivery.receipt import Receipt
+    from manifold.ports import Watcher
+
+    Rest = Coroutine[Any, Any, None] | None
+
+__all__ = ["Worker"]
+
+logger = logging.getLogger("manifold")
+
+CHUNK = 512
+"""Recipients between two looks at the clock, at most; fewer while handlers are slow."""
+
+Entry = tuple[Any, ...]
+"""A method of Worker and its arguments."""
+
+_SINGLY = CONTROL | PROXY
+
+
+class Worker:
+    """One worker of a node. All methods but `wake`, `push` and `abandon` run on its event loop's thread."""
+
+    def __init__(self, node: Partitioner, index: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.node = node
+        self.index = index
+        self.loop = loop
+        self.thread: int | None = None
+        self.queue: deque[Entry] = deque()
+        self.awake = False  # under the node's lock, as is queued_bytes
+        self.queued_bytes = 0
+        self.done_bytes = 0
+        self.delivered = 0
+        self.dead = 0
+        self.shed = 0
+        self.version = 0
+        self.unsettled = 0
+        self.arriving: dict[Actor, mailbox.Inbox] = {}
+        self.unborn: set[Actor] = set()
+        self.leaving: dict[Actor, Worker] = {}
+        self.retiring = False
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._slice_s = node.limits.slice_s
+        self._chunk = CHUNK
+        self.context = contextvars.copy_context()
+        self.context.run(ports.current.set, node.host)
+
+    # From any thread.
+
+    def wake(self) -> None:
+        """Have the queue worked off; to be called by whoever set `awake`."""
+        try:
+            self.loop.call_soon_threadsafe(self._drain, context=self.context)
+        except RuntimeError:
+            logger.error("the event loop of node %s is closed, but the node was not stopped", self.node.host.id)
+
+    # The queue.
+
+    def _drain(self) -> None:
+        self._enter()
+        until = perf_counter() + self._slice_s
+        try:
+            while self._work(until):
+                if perf_counter() >= until:
+                    self.loop.call_soon(self._drain, context=self.context)
+                    return
+        except BaseException:
+            # Nothing may end a worker: what went wrong was outside of every handler.
+            logger.critical("worker %d of %s went on after:", self.index, self.node.host.id, exc_info=True)
+            self.loop.call_soon(self._drain, context=self.context)
+
+    def _enter(self) -> None:
+        if self.thread is None:
+            self.thread = threading.get_ident()
+            worker_threads.add(self.thread)
+
+    def _work(self, until: float) -> bool:
+        """Work off up to 64 entries; False when there are none left and the worker was put to rest."""
+        queue = self.queue
+        for _ in range(64):
+            try:
+                entry = queue.popleft()
+            except IndexError:
+                return not self.node.rest(self)
+            entry[0](self, *entry[1:])
+            if self._chunk < CHUNK and perf_counter() >= until:
+                break
+        return True
+
+    def work_off(self) -> None:
+        """Work off all that is queued, now."""
+        while self._work(0.0):
+            pass
+
+    # One message.
+
+    def one(self, actor: Actor, message: Any, reply: Any, receipt: Receipt | None, cost: int) -> None:
+        """Hand one message to one actor."""
+        self.done_bytes += cost
+        message = opened(message)
+        if actor._home is self:
+            self._call(actor, message, reply, receipt)
+        else:
+            self._defer(actor, message, reply, receipt)
+
+    def _call(self, actor: Actor, message: Any, reply: Any, receipt: Receipt | None) -> None:
+        if (rest := self.turn(actor, message, reply, receipt)) is not None:
+            self._occupy(actor, rest)
+
+    def turn(self, actor: Actor, message: Any, reply: Any, receipt: Receipt | None) -> Rest:
+        """Give an actor its turn with a message or a control message."""
+        if type(message) in CONTROL:
+            return life.control(self, actor, message, reply)
+        self.delivered += 1
+        rest = self.handle(actor, message, reply)
+        if receipt is not None:
+            receipt.settle(self.node.host.id, Outcome(delivered=1))
+        return rest
+
+    def handle(self, actor: Actor, message: Any, reply: Any) -> Rest:
+        """Call the handler and answer. Gives the coroutine that is still to be awaited, if there is one."""
+        try:
+            result = actor._handle_receive(message) if type(message) in PROXY else actor.on_receive(message)
+        except BaseException as error:  # noqa: BLE001
+            return life.failed(self, actor, error, reply)
+        if type(result) is CoroutineType:
+            return life.answer(self, actor, result, reply)
+        if reply is not None:
+            reply.set(result)
+        return None
+
+    # Many.
+
+    def batch(self, batch: Batch) -> None:
+        """Hand a message to many actors, a chunk at a time."""
+        batch.open(self)
+        actors = batch.actors
+        stop = batch.at + self._chunk
+        started = perf_counter()
+        self._chunk_of(batch, actors if len(actors) <= self._chunk else actors[batch.at : stop])
+        self._pace(perf_counter() - started)
+        batch.at = stop
+        if stop < len(actors):
+            self.queue.appendleft((Worker.batch, batch))
+        else:
+            self.done_bytes += batch.cost
+            batch.close(self)
+
+    def _pace(self, took: float) -> None:
+        if took > self._slice_s:
+            self._chunk = max(1, self._chunk // 4)
+        elif self._chunk < CHUNK:
+            self._chunk *= 2
+
+    def _chunk_of(self, batch: Batch, actors: Sequence[Actor]) -> None:
+        if batch.is_async or type(batch.message) in _SINGLY:
+            for actor in actors:
+                self.one(actor, batch.message, None, batch.receipt, 0)
+        else:
+            self._run(actors, batch)
+
+    def _run(self, actors: Sequence[Actor], batch: Batch) -> None:
+        """The hot loop. After an exception it goes on behind the one who raised."""
+        message, version = batch.message, batch.version
+        outside = 0
+        waiting = iter(actors)
+        while True:
+            try:
+                if version == self.version and not self.unsettled:
+                    for actor in waiting:
+                        actor.on_receive(message)
+                else:
+                    for actor in waiting:
+                        if actor._home is self:
+                            actor.on_receive(message)
+                        else:
+                            outside += 1
+                            self._defer(actor, message, None, batch.receipt)
+            except BaseException as error:  # noqa: BLE001
+                if (rest := life.failed(self, actor, error, None)) is not None:
+                    self._occupy(actor, rest)
+            else:
+                break
+        delivered = len(actors) - outside
+        batch.outside += outside
+        self.delivered += delivered
+        if batch.receipt is not None and delivered:
+            batch.receipt.settle(self.node.host.id, Outcome(delivered=delivered))
+
+    # Audience parts.
+
+    def join(self, part: Part, actors: Sequence[Actor], watch: Watcher | None, cost: int) -> None:
+        """Take actors into an audience's part here, and see to it that the audience hears of their end."""
+        self.done_bytes += cost
+        part.join(actors)
+        if watch is not None:
+            message = Watch(watch)
+            for actor in actors:
+                self.one(actor, message, None, None, 0)
+
+    def leave(self, part: Part, actor: Actor, watch: Watcher, cost: int) -> None:
+        """Take one out."""
+        self.done_bytes += cost
+        part.leave(actor)
+        self.one(actor, Unwatch(watch), None, None, 0)
+
+    def drop(self, part: Part, watch: Watcher) -> None:
+        """Forget a part altogether."""
+        message = Unwatch(watch)
+        for actor in part.drop():
+            self.one(actor, message, None, None, 0)
+
+    # Who is not idle here.
+
+    def _defer(self, actor: Actor, message: Any, reply: Any, receipt: Receipt | None) -> None:
+        """A message for an actor that is dead, busy, not here yet, or a stand-in for an ordinary Pykka actor."""
+        if actor._dead:
+            life.dead_letter(self, actor, message, reply, receipt)
+        elif type(message) is Begin and (actor in self.unborn or actor not in self.arriving):
+            self._begin(actor)
+        elif (arriving := self.arriving.get(actor)) is not None:
+            self._keep(arriving, actor, (message, reply, receipt))
+        elif actor._stands_in:
+            self._forward(actor, message, reply, receipt)
+        else:
+            assert actor._inbox is not None, f"{actor} is neither here nor on its way"
+            self._keep(actor._inbox, actor, (message, reply, receipt))
+
+    def _keep(self, inbox: mailbox.Inbox, actor: Actor, item: mailbox.Item) -> None:
+        for _, reply, receipt in mailbox.put(inbox, item, actor):
+            life.shed(self, actor, reply, receipt)
+
+    def _forward(self, actor: Any, message: Any, reply: Any, receipt: Receipt | None) -> None:
+        if type(message) in CONTROL:
+            life.control(self, actor, message, reply)
+        elif not actor.forward(message, reply):
+            life.dead_letter(self, actor, message, reply, receipt)
+        else:
+            self.delivered += 1
+            if receipt is not None:
+                receipt.settle(self.node.host.id, Outcome(delivered=1))
+
+    def _begin(self, actor: Actor) -> None:
+        """Start an actor: its `on_start`, then what came before it was started."""
+        inbox = self.arriving.pop(actor, None)
+        if inbox is not None:
+            self.unborn.discard(actor)
+            self.unsettled -= 1
+        actor._home = self
+        rest = life.begin(self, actor)
+        if actor._dead:
+            life.dead_letters(self, actor, inbox or ())
+        elif rest is not None or inbox:
+            self._occupy(actor, rest, inbox)
+
+    # Busy actors.
+
+    def _occupy(self, actor: Actor, rest: Rest, inbox: mailbox.Inbox | None = None) -> None:
+        """Let an actor be busy with a coroutine on this worker's loop, and then with what waits for it."""
+        if not actor._dead:
+            actor._home = None
+            actor._inbox = deque() if inbox is None else inbox
+            self.unsettled += 1
+        task = self.loop.create_task(self._busy(actor, rest))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _busy(self, actor: Actor, rest: Rest) -> None:
+        until = perf_counter() + self._slice_s
+        while True:
+            if rest is not None:
+                await rest
+            if actor._dead or actor in self.leaving or not actor._inbox:
+                break
+            if perf_counter() > until:
+                await asyncio.sleep(0)
+                until = perf_counter() + self._slice_s
+            rest = self.turn(actor, *actor._inbox.popleft())
+        self._settle(actor)
+
+    def _settle(self, actor: Actor) -> None:
+        """The actor is idle again and at home; or it moves on with what waits for it; or it has ended."""
+        if actor._dead:
+            return
+        inbox, actor._inbox = actor._inbox or deque(), None
+        self.unsettled -= 1
+        if (to := self.leaving.pop(actor, None)) is not None:
+            self.node.settle(actor, to, inbox)
+            self.retire()
+        else:
+            actor._home = self
+
+    def vacate(self, actor: Actor) -> Iterable[mailbox.Item]:
+        """An actor has ended: give what was still waiting for it, wherever it waits."""
+        inbox, actor._inbox = actor._inbox, None
+        if inbox is None:
+            return ()
+        self.unsettled -= 1
+        if (to := self.leaving.pop(actor, None)) is None:
+            return inbox
+        self.node.settle(actor, to, inbox)
+        self.retire()
+        return ()
+
+    # Moving between workers.
+
+    def expect(self, actors: Sequence[Actor], unborn: bool) -> None:
+        """Hold what comes for actors that are still on another worker; or not started, if `unborn`."""
+        for actor in actors:
+            self.arriving[actor] = deque()
+        self.unsettled += len(actors)
+        if unborn:
+            self.unborn.update(actors)
+
+    def release(self, moves: Sequence[tuple[Actor, Worker]]) -> None:
+        """Let actors go to another worker: what was queued for them here is done by now, or goes with them."""
+        self.version += 1
+        for actor, to in moves:
+            if actor in self.unborn:
+                self.unborn.discard(actor)
+                self.unsettled -= 1
+                self.node.settle(actor, to, self.arriving.pop(actor), unborn=True)
+            elif actor._home is self or actor._dead or actor._stands_in:
+                actor._home = None
+                self.node.settle(actor, to, deque())
+            else:
+                self.leaving[actor] = to
+
+    def arrive(self, actor: Actor, inbox: mailbox.Inbox, unborn: bool) -> None:
+        """Take over an actor: first what it brought along, then what came meanwhile."""
+        inbox.extend(self.arriving.pop(actor))
+        self.unsettled -= 1
+        to = self.leaving.pop(actor, None)
+        if to is not None:
+            self.node.settle(actor, to, inbox, unborn=unborn)
+            self.retire()
+        elif unborn:
+            self._await_birth(actor, inbox)
+        elif actor._dead or actor._stands_in:
+            for item in inbox:
+                self._defer(actor, *item)
+        elif inbox:
+            self._occupy(actor, None, inbox)
+        else:
+            actor._home = self
+
+    def _await_birth(self, actor: Actor, inbox: mailbox.Inbox) -> None:
+        begun = next((item for item in inbox if type(item[0]) is Begin), None)
+        if begun is not None:
+            inbox.remove(begun)
+        self.arriving[actor] = inbox
+        self.unborn.add(actor)
+        self.unsettled += 1
+        if begun is not None:
+            self._begin(actor)
+
+    def retire(self, now: bool = False) -> None:  # noqa: FBT002
+        """Stop the event loop once the last actor has left, if this worker is no longer wanted."""
+        self.retiring |= now
+        if self.retiring and not self.leaving and not self.arriving:
+            self.node.retired(self)
+
+    # When the node stops.
+
+    def cancel(self) -> None:
+        """End handlers and hooks that are still suspended."""
+        for task in list(self.tasks):
+            task.cancel()
+
+    def abandon(self) -> None:
+        """Count all that still waits here as dead. Only when nothing runs on this worker any more, or never will."""
+        while self.queue:
+            method, *args = self.queue.popleft()
+            if method is Worker.one:
+                life.dead_letter(self, *args[:4])
+            elif method is Worker.batch:
+                life.dead_batch(self, args[0])
+        for actor, inbox in self.arriving.items():
+            life.dead_letters(self, actor, inbox)

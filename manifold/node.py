@@ -1,0 +1,294 @@
+"""A node: builds everything, starts it upward, stops it downward."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from manifold import ports
+from manifold.actors import AskTimeout, Unwatch, Watch
+from manifold.actors.foreign import pid_of
+from manifold.delivery.loops import LoopThread
+from manifold.delivery.partitioner import Partitioner
+from manifold.delivery.sender import Sender
+from manifold.delivery.timers import Timers
+from manifold.errors import NodeStopped
+from manifold.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Token
+    from types import TracebackType
+
+    from manifold.actors import Actor, Future
+    from manifold.core.pid import PID
+    from manifold.delivery.counts import Stats
+    from manifold.delivery.receipt import Receipt
+    from manifold.delivery.timers import Timer
+
+__all__ = ["Node", "WorkerKind"]
+
+logger = logging.getLogger("manifold")
+
+WorkerKind = Literal["thread", "loop"]
+
+MAX_WORKERS = 1024
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class Node:
+    """One node: actors, and the workers that run them. It runs from when it is made until `stop()`.
+
+    `name` is letters, digits, `_`, `.` and `-`; made up if not given. `workers` is how many, by default one per CPU
+    core that this process may use. `worker_kind` is `"thread"` (each worker an event loop in a thread of its own) or
+    `"loop"` (one worker: the event loop that runs where the node is made, which the node then never blocks).
+
+    As a context manager, sync or async, it is the current node of the block, and stops at its end. A
+    `"loop"` node wants `async with`: a sync block on its own loop cannot wait for `async def` handlers.
+
+    Raises ValueError for an option out of its range; RuntimeError for `worker_kind="loop"` where no loop runs.
+    """
+
+    id: str
+    """Name and incarnation; another node never has it, nor this one after a restart."""
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        workers: int | None = None,
+        worker_kind: WorkerKind = "thread",
+        limits: Limits | None = None,
+    ) -> None:
+        self.name = _checked_name(name)
+        self.id = f"{self.name}@{secrets.token_hex(4)}"
+        self.limits = Limits() if limits is None else limits
+        self.worker_kind = worker_kind
+        self._tokens: list[Token[ports.Host | None]] = []
+        self._lock = threading.Lock()
+        self._stopped = False
+        loops = _start_loops(self.name, worker_kind, workers)
+        self.local = Partitioner(self, self.limits, loops)
+        self._sender = Sender(self.local)
+        self._timers = Timers(self.local)
+        # The ways of a message, without a layer in between.
+        self.post = self.local.post
+        self.control = self.local.control
+        self.mint = self.local.mint
+        self.admit = self.local.admit
+        self.find = self.local.find
+        ports.hosts[self.id] = self
+
+    # Actors.
+
+    def spawn(self, cls: type[Actor], *args: Any, **kwargs: Any) -> PID:
+        """Start an actor on this node. As `cls.start(...)`, but the node is this one, and a PID is returned."""
+        token = ports.current.set(self)
+        try:
+            return cls.start(*args, **kwargs).pid
+        finally:
+            ports.current.reset(token)
+
+    def pid_of(self, ref: Any) -> PID:
+        """Give the PID of a running actor, of whichever kind; see `manifold.pid_of`."""
+        return pid_of(ref, self)
+
+    # Sending.
+
+    def send(
+        self,
+        to: Any,
+        message: Any,
+        *,
+        pack_mode: Literal["binary"] | None = None,
+        send_mode: Literal["offload"] | None = None,
+        receipt: bool = False,
+    ) -> Receipt | None:
+        """Send from this node; see `manifold.send`."""
+        return self._sender.send(to, message, pack_mode, send_mode, receipt)
+
+    def send_after(self, delay_s: float, to: Any, message: Any) -> Timer:
+        """Send from this node later; see `manifold.send_after`."""
+        if not delay_s >= 0:
+            msg = f"delay_s must be a number of seconds, 0 or more, not {delay_s!r}"
+            raise ValueError(msg)
+        self._check_running()
+        recipients = self._sender.checked(to)
+        return self._timers.start(delay_s, lambda: self._sender.send(recipients, message, None, None, False))
+
+    def ask(self, pid: Any, message: Any, timeout: float | None = 5.0) -> Future[Any]:
+        """Ask from this node; see `manifold.ask`."""
+        return self._sender.ask(pid, message, timeout)
+
+    async def drain(self) -> None:
+        """Wait until every queue of this node is under its high-water mark, `Limits.drain_below`."""
+        if not self.local.roomy():
+            await self.local.relief()
+
+    # What it is and does.
+
+    def stats(self) -> Stats:
+        """Give the node's counts; see `Stats`. Cheap; from any thread."""
+        return self.local.stats(handoffs=0)
+
+    def resize(self, workers: int) -> None:
+        """Go on with another number of workers. Returns at once; actors move while messages flow, and keep their order.
+
+        From n to n+1 workers about 1/(n+1) of the actors move. A worker that is taken away ends when the last
+        actor has left it, after what that actor is just doing. Raises ValueError if `workers` is not above 0, or the
+        node lives on a loop, which is always one worker; NodeStopped.
+        """
+        _check_workers(workers)
+        if self.worker_kind != "thread":
+            msg = f"a node with worker_kind={self.worker_kind!r} has one worker, the running loop; it cannot be resized"
+            raise ValueError(msg)
+        with self._lock:
+            self._check_running()
+            have = len(self.local.workers)
+            fresh = [LoopThread(f"{self.name}-worker-{index}") for index in range(have, workers)]
+            self.local.resize(fresh, workers)
+
+    # The end.
+
+    def stop(self) -> None:
+        """Stop: what is queued is handled, then every actor stops, last started first, and its `on_stop` runs.
+
+        What is not through after `Limits.stop_grace_s` is given up, counted as dead, and logged. Returns when the node
+        has stopped; a second call does nothing. In a handler of this node it returns at once, and the node stops
+        behind it. On the event loop of a `worker_kind="loop"` node it cannot wait for `async def` handlers, and gives
+        them up: use `await node.aclose()` there.
+        """
+        if threading.get_ident() not in self.local.worker_threads():
+            self._stop(self._wait)
+        elif self.worker_kind == "thread":
+            threading.Thread(target=self.stop, name=f"{self.name}-stop").start()
+        else:
+            self._stop(self.local.work_off_here)
+
+    async def aclose(self) -> None:
+        """The same as `stop()`, without blocking the event loop it is called on."""
+        if self.worker_kind == "thread":
+            await asyncio.to_thread(self.stop)
+        elif self._begin_stop():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.limits.stop_grace_s):
+                    await self.local.empty
+                    await self.local.tasks_done()
+            self._finish_stop()
+
+    def _stop(self, wait: Callable[[], None]) -> None:
+        if self._begin_stop():
+            wait()
+            self._finish_stop()
+
+    def _begin_stop(self) -> bool:
+        with self._lock:
+            first, self._stopped = not self._stopped, True
+        if first:
+            self.local.close()
+        return first
+
+    def _wait(self) -> None:
+        until = time.monotonic() + self.limits.stop_grace_s
+        with contextlib.suppress(AskTimeout):
+            self.local.empty.get(timeout=self.limits.stop_grace_s)
+        self.local.end_threads(until)
+
+    def _finish_stop(self) -> None:
+        left = self.local.bury_all()
+        ports.hosts.pop(self.id, None)
+        if left:
+            logger.warning("node %s gave up on %d actors that had not stopped in time", self.id, left)
+
+    def _check_running(self) -> None:
+        if self._stopped:
+            msg = f"node {self.id} is stopped; start another"
+            raise NodeStopped(msg)
+
+    # As a context manager.
+
+    def __enter__(self) -> Self:
+        self._tokens.append(ports.current.set(self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        ports.current.reset(self._tokens.pop())
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        ports.current.reset(self._tokens.pop())
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<Node {self.id}{' (stopped)' if self._stopped else ''}>"
+
+    # What actors, references and futures ask of it.
+
+    def monitor(self, pid: PID, watcher: ports.Watcher) -> None:
+        """Tell `watcher` when an actor has ended; at once if there is none."""
+        actor = self.find(pid) if pid.node == self.id else None
+        if actor is not None:
+            self.control(actor, Watch(watcher))
+        else:
+            watcher.on_end(pid, "no such actor" if pid.node == self.id else "node down")
+
+    def demonitor(self, pid: PID, watcher: ports.Watcher) -> None:
+        """Take that back."""
+        if pid.node == self.id and (actor := self.find(pid)) is not None:
+            self.control(actor, Unwatch(watcher))
+
+    def thread_of(self, actor: Actor) -> int | None:
+        """Give the identity of the thread that runs an actor."""
+        return self.local.worker_of(actor).thread
+
+
+def _checked_name(name: str | None) -> str:
+    if name is None:
+        return "node"
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        msg = f"a node's name is 1 to 64 letters, digits, '_', '.' or '-', not {name!r}"
+        raise ValueError(msg)
+    return name
+
+
+def _check_workers(workers: object) -> None:
+    if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
+        msg = f"workers must be a number from 1 to {MAX_WORKERS}, not {workers!r}"
+        raise ValueError(msg)
+
+
+def _cores() -> int:
+    return min(MAX_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _start_loops(name: str, kind: str, workers: int | None) -> list[Any]:
+    if workers is not None:
+        _check_workers(workers)
+    if kind == "thread":
+        return [LoopThread(f"{name}-worker-{index}") for index in range(workers or _cores())]
+    if kind != "loop":
+        msg = f"worker_kind must be 'thread' or 'loop', not {kind!r}"
+        raise ValueError(msg)
+    if workers not in (None, 1):
+        msg = f"worker_kind='loop' is one worker, the running event loop; workers={workers} does not go with it"
+        raise ValueError(msg)
+    try:
+        return [asyncio.get_running_loop()]
+    except RuntimeError:
+        msg = "worker_kind='loop' lives on the running event loop, and none is running here: start it in an async def"
+        raise RuntimeError(msg) from None
