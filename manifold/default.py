@@ -95,7 +95,8 @@ def send(
     NotSerializable and MessageTooLarge if the message has to be encoded and cannot be, NodeStopped. Raises Overloaded
     when a queue is full: the others got theirs, and what was shed is counted.
     """
-    return current_node().send(to, message, pack_mode=pack_mode, send_mode=send_mode, receipt=receipt)
+    sent: Receipt | None = ports.host().sender.send(to, message, pack_mode, send_mode, receipt)
+    return sent
 
 
 def ask(pid: Any, message: Any, timeout: float | None = 5.0) -> Future[Any]:
@@ -133,11 +134,19 @@ def pid_of(ref: Any) -> PID:
 
 def _forget_after_fork() -> None:
     # A child has none of the threads; its own first use starts a node of its own.
+    global _lock  # noqa: PLW0603
+    _lock = threading.RLock()
     _default.clear()
     ports.hosts.clear()
 
 
+def _stop_all() -> None:
+    stop()
+    for host in list(ports.hosts.values()):
+        host.stop()
+
+
 ports.set_default_host(_default_node)
-atexit.register(stop)
+atexit.register(_stop_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_after_fork)

@@ -77,7 +77,7 @@ class Node:
         self._stopped = False
         loops = _start_loops(self.name, worker_kind, workers)
         self.local = Partitioner(self, self.limits, loops)
-        self._sender = Sender(self.local)
+        self.sender = Sender(self.local)
         self._timers = Timers(self.local)
         # The ways of a message, without a layer in between.
         self.post = self.local.post
@@ -113,7 +113,7 @@ class Node:
         receipt: bool = False,
     ) -> Receipt | None:
         """Send from this node; see `manifold.send`."""
-        return self._sender.send(to, message, pack_mode, send_mode, receipt)
+        return self.sender.send(to, message, pack_mode, send_mode, receipt)
 
     def send_after(self, delay_s: float, to: Any, message: Any) -> Timer:
         """Send from this node later; see `manifold.send_after`."""
@@ -121,12 +121,12 @@ class Node:
             msg = f"delay_s must be a number of seconds, 0 or more, not {delay_s!r}"
             raise ValueError(msg)
         self._check_running()
-        recipients = self._sender.checked(to)
-        return self._timers.start(delay_s, lambda: self._sender.send(recipients, message, None, None, False))
+        recipients = self.sender.checked(to)
+        return self._timers.start(delay_s, lambda: self.sender.send(recipients, message, None, None, False))
 
     def ask(self, pid: Any, message: Any, timeout: float | None = 5.0) -> Future[Any]:
         """Ask from this node; see `manifold.ask`."""
-        return self._sender.ask(pid, message, timeout)
+        return self.sender.ask(pid, message, timeout)
 
     async def drain(self) -> None:
         """Wait until every queue of this node is under its high-water mark, `Limits.drain_below`."""
@@ -178,10 +178,7 @@ class Node:
         if self.worker_kind == "thread":
             await asyncio.to_thread(self.stop)
         elif self._begin_stop():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.limits.stop_grace_s):
-                    await self.local.empty
-                    await self.local.tasks_done()
+            await self.local.work_off_loop(self.limits.stop_grace_s)
             self._finish_stop()
 
     def _stop(self, wait: Callable[[], None]) -> None:
@@ -198,6 +195,8 @@ class Node:
 
     def _wait(self) -> None:
         until = time.monotonic() + self.limits.stop_grace_s
+        if self.worker_kind == "loop" and not self.local.runs():
+            return
         with contextlib.suppress(AskTimeout):
             self.local.empty.get(timeout=self.limits.stop_grace_s)
         self.local.end_threads(until)

@@ -29,6 +29,13 @@ class Host(Protocol):
     def local(self) -> Any:
         """The Partitioner of the node."""
 
+    @property
+    def sender(self) -> Any:
+        """The Sender of the node."""
+
+    def stop(self) -> None:
+        """Stop the node."""
+
     def mint(self, actor: Any) -> PID:
         """Give an actor that is not started yet its PID."""
 

@@ -80,9 +80,20 @@ class ActorRef(pykka.ActorRef[A]):
             _put(actor, message, future)
         return future.get(timeout=timeout) if block else future
 
+    def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
+        # One future less, and no closure, than Pykka's: stopping 100,000 actors keeps as many of them open.
+        future: Future[Any] = Future.asked(self.pid)
+        if (actor := self.pid._actor) is None:
+            future.set(False)
+        else:
+            _put(actor, Stop(), future)
+        return future.get(timeout=timeout) if block else future
+
 
 def _put(actor: Any, message: Any, reply: Any) -> None:
-    host = ports.hosts[actor.pid.node]
+    host = ports.hosts.get(actor.pid.node)
+    if host is None:
+        raise _not_found(actor.actor_ref)
     if type(message) is Stop:
         host.control(actor, message, reply)
     else:

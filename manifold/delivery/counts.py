@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
-__all__ = ["Outcome", "Stats"]
+__all__ = ["DEAD", "DELIVERED", "SHED", "UNREACHABLE", "Outcome", "Stats"]
+
+DELIVERED, DEAD, SHED, UNREACHABLE = range(4)
+"""The causes, in the order of the fields of `Outcome`."""
 
 
 class _Counts(Mapping[str, Any]):
@@ -38,19 +41,6 @@ class Outcome(_Counts):
     """A full queue or mailbox dropped it."""
     unreachable: int = 0
     """The node was not connected."""
-
-    def __add__(self, other: Outcome) -> Outcome:
-        return Outcome(
-            self.delivered + other.delivered,
-            self.dead + other.dead,
-            self.shed + other.shed,
-            self.unreachable + other.unreachable,
-        )
-
-    @property
-    def total(self) -> int:
-        """How many recipients it speaks of."""
-        return self.delivered + self.dead + self.shed + self.unreachable
 
 
 @dataclass(frozen=True, slots=True, eq=False)

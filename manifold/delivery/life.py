@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from manifold.actors import CONTROL, Notice, Stop, Unwatch, Watch, registry
-from manifold.delivery.counts import Outcome
+from manifold.delivery.counts import DEAD, SHED
 from manifold.errors import Overloaded
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from manifold.delivery.receipt import Receipt
     from manifold.delivery.worker import Worker
 
-    Rest = Coroutine[Any, Any, None] | None
+    Rest = Coroutine[Any, Any, Any] | None
 
-__all__ = ["answer", "begin", "control", "dead_batch", "dead_letter", "dead_letters", "failed", "shed"]
+__all__ = ["begin", "control", "dead_batch", "dead_letter", "dead_letters", "failed", "shed"]
 
 logger = logging.getLogger("pykka")
 
@@ -48,18 +48,6 @@ def control(worker: Worker, actor: Actor, message: Any, reply: Any) -> Rest:
     elif kind is Notice:
         return _notice(worker, actor, message)
     return None
-
-
-async def answer(worker: Worker, actor: Actor, coroutine: Coroutine[Any, Any, Any], reply: Any) -> None:
-    """Await what an `async def` handler has still to do, and answer with its result."""
-    try:
-        result = await coroutine
-    except BaseException as error:  # noqa: BLE001
-        if (rest := failed(worker, actor, error, reply)) is not None:
-            await rest
-    else:
-        if reply is not None:
-            reply.set(result)
 
 
 def failed(worker: Worker, actor: Actor, error: BaseException, reply: Any) -> Rest:
@@ -86,20 +74,20 @@ def dead_letter(worker: Worker, actor: Actor, message: Any, reply: Any, receipt:
     else:
         worker.dead += 1
         if receipt is not None:
-            receipt.settle(worker.node.host.id, Outcome(dead=1))
+            receipt.settle(worker.node.host.id, DEAD, 1)
         if reply is not None:
             error = pykka.ActorDeadError(f"{actor.actor_ref} stopped before handling the message")
             reply.set_exception((type(error), error, None))
             return
     if reply is not None:
-        reply.set(None)
+        reply.set(True)
 
 
 def shed(worker: Worker, actor: Actor, reply: Any, receipt: Receipt | None) -> None:
     """Account for what a full mailbox dropped."""
     worker.shed += 1
     if receipt is not None:
-        receipt.settle(worker.node.host.id, Outcome(shed=1))
+        receipt.settle(worker.node.host.id, SHED, 1)
     if reply is not None:
         error = Overloaded([worker.node.host.id], 1, f"the mailbox of {actor}")
         reply.set_exception((type(error), error, None))
@@ -153,6 +141,8 @@ def _log(actor: Actor, error: BaseException) -> None:
 
 def _leave(worker: Worker, actor: Actor) -> None:
     """From here on nobody finds the actor, and nothing is handed to it."""
+    if actor._home is None and not actor._stands_in:
+        worker.unsettled -= 1  # it was busy
     actor._dead = True
     actor._home = None
     worker.node.remove(actor)
@@ -190,7 +180,7 @@ def _end(worker: Worker, actor: Actor, reason: str, reply: Any) -> None:
         worker.node.host.demonitor(ref.pid, ref)
     actor._monitors = None
     if reply is not None:
-        reply.set(None)
+        reply.set(True)
     dead_letters(worker, actor, worker.vacate(actor))
 
 
@@ -205,4 +195,4 @@ def dead_batch(worker: Worker, batch: Batch) -> None:
     missed = len(batch.waiting())
     worker.dead += missed
     if batch.receipt is not None:
-        batch.receipt.settle(worker.node.host.id, Outcome(dead=missed))
+        batch.receipt.settle(worker.node.host.id, DEAD, missed)

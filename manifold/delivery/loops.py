@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -26,11 +27,14 @@ class LoopThread:
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
+        assert self._thread.ident is not None
+        self.ident = self._thread.ident
+        worker_threads.add(self.ident)
 
     def stop(self, tasks: set[asyncio.Task[None]], until: float) -> None:
         """End the loop after what it does just now, and after these tasks, which have until then. Does not wait."""
         self._tasks, self._until, self._stopping = tasks, until, True
-        if not self.loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # closed already
             self.loop.call_soon_threadsafe(self.loop.stop)
 
     def join(self, until: float) -> bool:
@@ -46,7 +50,7 @@ class LoopThread:
             self.loop.run_until_complete(self._wind_up())
         finally:
             self.loop.close()
-            worker_threads.discard(threading.get_ident())
+            worker_threads.discard(self.ident)
 
     async def _wind_up(self) -> None:
         if self._tasks:

@@ -8,6 +8,7 @@ table was swapped meanwhile.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from manifold.actors import UNPLACED, Begin, Future, Stop, registry
+from manifold.actors.waiting import worker_threads
 from manifold.core.hashing import SLOT_MASK, mint_id
 from manifold.core.pid import PID, link
 from manifold.core.routing import assign, reassign
 from manifold.delivery.batch import Batch, Packed
-from manifold.delivery.counts import Outcome, Stats
+from manifold.delivery.counts import DEAD, SHED, Stats
 from manifold.delivery.loops import LoopThread
 from manifold.delivery.offload import Offload
 from manifold.delivery.worker import Worker
@@ -73,8 +75,9 @@ class Partitioner:
 
     def _hire(self, index: int, loop: asyncio.AbstractEventLoop | LoopThread) -> Worker:
         if not isinstance(loop, LoopThread):
-            return Worker(self, index, loop)
-        worker = Worker(self, index, loop.loop)
+            worker_threads.add(threading.get_ident())
+            return Worker(self, index, loop, threading.get_ident())
+        worker = Worker(self, index, loop.loop, loop.ident)
         self.threads[worker] = loop
         return worker
 
@@ -272,7 +275,7 @@ class Partitioner:
     def bury(self, dead: int, receipt: Receipt | None) -> None:
         self.dead += dead
         if receipt is not None and dead:
-            receipt.settle(self.host.id, Outcome(dead=dead))
+            receipt.settle(self.host.id, DEAD, dead)
 
     # What is counted elsewhere than in a queue.
 
@@ -299,7 +302,7 @@ class Partitioner:
 
     def worker_threads(self) -> list[int]:
         """Give the identities of the threads that run the workers."""
-        return [worker.thread for worker in self.workers if worker.thread is not None]
+        return [worker.thread for worker in self.workers]
 
     # The queues. All under the lock.
 
@@ -350,7 +353,7 @@ class Partitioner:
         """Count what a full queue refused."""
         self.shed += shed
         if receipt is not None and shed:
-            receipt.settle(self.host.id, Outcome(shed=shed))
+            receipt.settle(self.host.id, SHED, shed)
         return shed
 
     def full(self, worker: Worker) -> bool:
@@ -455,14 +458,25 @@ class Partitioner:
             self.empty.set()
 
     def work_off_here(self) -> None:
-        """Work off the queue of the one worker, on its own thread."""
+        """Work off the queue of the one worker, on its own thread; what is suspended is given up."""
         self.workers[0].work_off()
+        self.workers[0].cancel()
 
-    async def tasks_done(self) -> None:
-        """Wait for handlers and hooks that are still suspended."""
-        for worker in self.workers:
-            if worker.tasks:
-                await asyncio.wait(worker.tasks)
+    async def work_off_loop(self, timeout_s: float) -> None:
+        """Wait, on the loop of the one worker, until all have stopped; then give up what is still suspended."""
+        worker = self.workers[0]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.empty
+                while worker.tasks:
+                    await asyncio.wait(worker.tasks)
+        worker.cancel()
+        while worker.tasks:
+            await asyncio.wait(worker.tasks)
+
+    def runs(self) -> bool:
+        """Tell whether the workers' loops do anything at all: one that is not ours may have ended."""
+        return all(worker.loop.is_running() for worker in self.workers)
 
     def end_threads(self, until: float) -> None:
         """End the workers' threads; handlers and hooks that are suspended have until then."""
@@ -476,7 +490,6 @@ class Partitioner:
         """Count what is left as dead, for nothing runs here any more; how many actors that are."""
         self.ended = True
         for worker in [*self.workers, *self._former]:
-            worker.cancel()
             worker.abandon()
         left = list(self.actors.values())
         for actor in left:

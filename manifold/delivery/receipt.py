@@ -28,7 +28,7 @@ class Receipt:
         self._lock = threading.Lock()
         self._open = -1
         self._producers = producers
-        self._outcomes: dict[str, Outcome] = {}
+        self._counts: dict[str, list[int]] = {}
         self._done: Future[dict[str, Outcome]] = Future()
 
     def expect(self, recipients: int) -> None:
@@ -37,14 +37,17 @@ class Receipt:
         if not recipients:
             self._done.set({})
 
-    def settle(self, node: str, outcome: Outcome) -> None:
+    def settle(self, node: str, cause: int, number: int) -> None:
         """Account for some of the recipients on one node."""
         with self._lock:
-            self._outcomes[node] = self._outcomes.get(node, Outcome()) + outcome
-            self._open -= outcome.total
-            complete = self._open == 0
+            counts = self._counts.get(node)
+            if counts is None:
+                counts = self._counts[node] = [0, 0, 0, 0]
+            counts[cause] += number
+            self._open -= number
+            complete = not self._open
         if complete:
-            self._done.set(dict(self._outcomes))
+            self._done.set({node: Outcome(*counts) for node, counts in self._counts.items()})
 
     def done(self) -> bool:
         """Tell whether every recipient is accounted for."""
@@ -63,4 +66,4 @@ class Receipt:
         return self._done.__await__()
 
     def __repr__(self) -> str:
-        return f"<Receipt: {dict(self._outcomes)}{'' if self.done() else f', {self._open} open'}>"
+        return f"<Receipt: {self._counts}{'' if self.done() else f', {self._open} open'}>"

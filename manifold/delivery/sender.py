@@ -13,7 +13,7 @@ from manifold.core.codec import encode
 from manifold.core.pid import PID
 from manifold.core.routing import group
 from manifold.delivery.audience import Audience
-from manifold.delivery.counts import Outcome
+from manifold.delivery.counts import UNREACHABLE
 from manifold.delivery.partitioner import HANDOFF_BYTES, RECIPIENT_BYTES
 from manifold.delivery.receipt import Receipt
 from manifold.errors import MessageTooLarge, NodeDown, NodeStopped, Overloaded
@@ -125,14 +125,18 @@ class Sender:
             self._node.refuse_all(number, track)
             raise Overloaded([self._node.host.id], number, "the offload queue")
         cost = HANDOFF_BYTES + RECIPIENT_BYTES * number
-        self._node.offload.put(lambda: self._send_any(pids, message, track, data, 0), cost)
+        self._node.offload.put(lambda: self._send_counted(pids, message, track, data), cost)
+
+    def _send_counted(self, pids: Sequence[PID], message: Any, track: Receipt | None, data: bytes | None) -> None:
+        if self._node.send_running(pids, message, track, data, 0) is None:
+            self._send_any(pids, message, track, data, 0)
 
     def _lose(self, number: int, node: str, track: Receipt | None, *, uncounted: bool) -> None:
         if uncounted:
             self._node.count_sent(number)
         self._node.count_unreachable(number)
         if track is not None:
-            track.settle(node, Outcome(unreachable=number))
+            track.settle(node, UNREACHABLE, number)
 
     def checked(self, to: Any) -> list[PID] | Audience:
         """Give a list of PIDs that nobody else changes, or the audience."""

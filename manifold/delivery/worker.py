@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import threading
 from collections import deque
 from time import perf_counter
 from types import CoroutineType
@@ -19,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from manifold import ports
 from manifold.actors import CONTROL, PROXY, Begin, Unwatch, Watch, mailbox
-from manifold.actors.waiting import worker_threads
 from manifold.delivery import life
 from manifold.delivery.batch import opened
-from manifold.delivery.counts import Outcome
+from manifold.delivery.counts import DELIVERED
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from manifold.delivery.receipt import Receipt
     from manifold.ports import Watcher
 
-    Rest = Coroutine[Any, Any, None] | None
+    Rest = Coroutine[Any, Any, Any] | None
 
 __all__ = ["Worker"]
 
@@ -51,11 +49,11 @@ _SINGLY = CONTROL | PROXY
 class Worker:
     """One worker of a node. All methods but `wake`, `push` and `abandon` run on its event loop's thread."""
 
-    def __init__(self, node: Partitioner, index: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, node: Partitioner, index: int, loop: asyncio.AbstractEventLoop, thread: int) -> None:
         self.node = node
         self.index = index
         self.loop = loop
-        self.thread: int | None = None
+        self.thread = thread
         self.queue: deque[Entry] = deque()
         self.awake = False  # under the node's lock, as is queued_bytes
         self.queued_bytes = 0
@@ -82,45 +80,30 @@ class Worker:
         try:
             self.loop.call_soon_threadsafe(self._drain, context=self.context)
         except RuntimeError:
-            logger.error("the event loop of node %s is closed, but the node was not stopped", self.node.host.id)
+            logger.error("the event loop of %s is closed, but the node was not stopped", self.node.host.id)
 
     # The queue.
 
     def _drain(self) -> None:
-        self._enter()
+        queue = self.queue
         until = perf_counter() + self._slice_s
         try:
-            while self._work(until):
-                if perf_counter() >= until:
-                    self.loop.call_soon(self._drain, context=self.context)
+            while perf_counter() < until:
+                if queue:
+                    method, *args = queue.popleft()
+                    method(self, *args)
+                elif self.node.rest(self):
                     return
         except BaseException:
             # Nothing may end a worker: what went wrong was outside of every handler.
             logger.critical("worker %d of %s went on after:", self.index, self.node.host.id, exc_info=True)
-            self.loop.call_soon(self._drain, context=self.context)
-
-    def _enter(self) -> None:
-        if self.thread is None:
-            self.thread = threading.get_ident()
-            worker_threads.add(self.thread)
-
-    def _work(self, until: float) -> bool:
-        """Work off up to 64 entries; False when there are none left and the worker was put to rest."""
-        queue = self.queue
-        for _ in range(64):
-            try:
-                entry = queue.popleft()
-            except IndexError:
-                return not self.node.rest(self)
-            entry[0](self, *entry[1:])
-            if self._chunk < CHUNK and perf_counter() >= until:
-                break
-        return True
+        self.loop.call_soon(self._drain, context=self.context)
 
     def work_off(self) -> None:
         """Work off all that is queued, now."""
-        while self._work(0.0):
-            pass
+        while self.queue:
+            method, *args = self.queue.popleft()
+            method(self, *args)
 
     # One message.
 
@@ -135,26 +118,26 @@ class Worker:
 
     def _call(self, actor: Actor, message: Any, reply: Any, receipt: Receipt | None) -> None:
         if (rest := self.turn(actor, message, reply, receipt)) is not None:
-            self._occupy(actor, rest)
+            self._occupy(actor, rest, None if type(message) in CONTROL else reply)
 
     def turn(self, actor: Actor, message: Any, reply: Any, receipt: Receipt | None) -> Rest:
-        """Give an actor its turn with a message or a control message."""
+        """Give an actor its turn with a message or a control message; gives what is still to be awaited."""
         if type(message) in CONTROL:
             return life.control(self, actor, message, reply)
         self.delivered += 1
         rest = self.handle(actor, message, reply)
         if receipt is not None:
-            receipt.settle(self.node.host.id, Outcome(delivered=1))
+            receipt.settle(self.node.host.id, DELIVERED, 1)
         return rest
 
     def handle(self, actor: Actor, message: Any, reply: Any) -> Rest:
-        """Call the handler and answer. Gives the coroutine that is still to be awaited, if there is one."""
+        """Call the handler, and answer; or give the coroutine that is still to be awaited, and answered with."""
         try:
             result = actor._handle_receive(message) if type(message) in PROXY else actor.on_receive(message)
         except BaseException as error:  # noqa: BLE001
             return life.failed(self, actor, error, reply)
         if type(result) is CoroutineType:
-            return life.answer(self, actor, result, reply)
+            return result
         if reply is not None:
             reply.set(result)
         return None
@@ -167,7 +150,7 @@ class Worker:
         actors = batch.actors
         stop = batch.at + self._chunk
         started = perf_counter()
-        self._chunk_of(batch, actors if len(actors) <= self._chunk else actors[batch.at : stop])
+        self._chunk_of(batch, actors[batch.at : stop] if batch.at or stop < len(actors) else actors)
         self._pace(perf_counter() - started)
         batch.at = stop
         if stop < len(actors):
@@ -183,14 +166,31 @@ class Worker:
             self._chunk *= 2
 
     def _chunk_of(self, batch: Batch, actors: Sequence[Actor]) -> None:
-        if batch.is_async or type(batch.message) in _SINGLY:
+        if type(batch.message) in _SINGLY:
             for actor in actors:
                 self.one(actor, batch.message, None, batch.receipt, 0)
-        else:
-            self._run(actors, batch)
+            return
+        run = self._run_async if batch.is_async else self._run
+        outside = run(actors, batch)
+        batch.outside += outside
+        delivered = len(actors) - outside
+        self.delivered += delivered
+        if batch.receipt is not None and delivered:
+            batch.receipt.settle(self.node.host.id, DELIVERED, delivered)
 
-    def _run(self, actors: Sequence[Actor], batch: Batch) -> None:
-        """The hot loop. After an exception it goes on behind the one who raised."""
+    def _run_async(self, actors: Sequence[Actor], batch: Batch) -> int:
+        message = batch.message
+        outside = 0
+        for actor in actors:
+            if actor._home is not self:
+                outside += 1
+                self._defer(actor, message, None, batch.receipt)
+            elif (rest := self.handle(actor, message, None)) is not None:
+                self._occupy(actor, rest, None)
+        return outside
+
+    def _run(self, actors: Sequence[Actor], batch: Batch) -> int:
+        """The hot loop; how many were not idle here. After an exception it goes on behind the one who raised."""
         message, version = batch.message, batch.version
         outside = 0
         waiting = iter(actors)
@@ -208,14 +208,9 @@ class Worker:
                             self._defer(actor, message, None, batch.receipt)
             except BaseException as error:  # noqa: BLE001
                 if (rest := life.failed(self, actor, error, None)) is not None:
-                    self._occupy(actor, rest)
+                    self._occupy(actor, rest, None)
             else:
-                break
-        delivered = len(actors) - outside
-        batch.outside += outside
-        self.delivered += delivered
-        if batch.receipt is not None and delivered:
-            batch.receipt.settle(self.node.host.id, Outcome(delivered=delivered))
+                return outside
 
     # Audience parts.
 
@@ -253,7 +248,8 @@ class Worker:
         elif actor._stands_in:
             self._forward(actor, message, reply, receipt)
         else:
-            assert actor._inbox is not None, f"{actor} is neither here nor on its way"
+            if actor._inbox is None:
+                actor._inbox = deque()
             self._keep(actor._inbox, actor, (message, reply, receipt))
 
     def _keep(self, inbox: mailbox.Inbox, actor: Actor, item: mailbox.Item) -> None:
@@ -268,7 +264,7 @@ class Worker:
         else:
             self.delivered += 1
             if receipt is not None:
-                receipt.settle(self.node.host.id, Outcome(delivered=1))
+                receipt.settle(self.node.host.id, DELIVERED, 1)
 
     def _begin(self, actor: Actor) -> None:
         """Start an actor: its `on_start`, then what came before it was started."""
@@ -281,51 +277,59 @@ class Worker:
         if actor._dead:
             life.dead_letters(self, actor, inbox or ())
         elif rest is not None or inbox:
-            self._occupy(actor, rest, inbox)
+            self._occupy(actor, rest, None, inbox)
 
     # Busy actors.
 
-    def _occupy(self, actor: Actor, rest: Rest, inbox: mailbox.Inbox | None = None) -> None:
+    def _occupy(self, actor: Actor, rest: Rest, reply: Any, inbox: mailbox.Inbox | None = None) -> None:
         """Let an actor be busy with a coroutine on this worker's loop, and then with what waits for it."""
         if not actor._dead:
             actor._home = None
-            actor._inbox = deque() if inbox is None else inbox
+            actor._inbox = inbox
             self.unsettled += 1
-        task = self.loop.create_task(self._busy(actor, rest))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(self.loop.create_task(self._busy(actor, rest, reply)))
 
-    async def _busy(self, actor: Actor, rest: Rest) -> None:
-        until = perf_counter() + self._slice_s
-        while True:
-            if rest is not None:
-                await rest
-            if actor._dead or actor in self.leaving or not actor._inbox:
-                break
-            if perf_counter() > until:
-                await asyncio.sleep(0)
-                until = perf_counter() + self._slice_s
-            rest = self.turn(actor, *actor._inbox.popleft())
-        self._settle(actor)
+    async def _busy(self, actor: Actor, rest: Rest, reply: Any) -> None:
+        try:
+            until = perf_counter() + self._slice_s
+            while True:
+                if rest is not None:
+                    try:
+                        result = await rest
+                    except BaseException as error:  # noqa: BLE001
+                        if (rest := life.failed(self, actor, error, reply)) is not None:
+                            await rest
+                    else:
+                        if reply is not None:
+                            reply.set(result)
+                if actor._dead or not actor._inbox or actor in self.leaving:
+                    break
+                if perf_counter() > until:
+                    await asyncio.sleep(0)
+                    until = perf_counter() + self._slice_s
+                message, reply, receipt = actor._inbox.popleft()
+                rest = self.turn(actor, message, reply, receipt)
+                if type(message) in CONTROL:
+                    reply = None  # its own business
+            self._settle(actor)
+        finally:
+            self.tasks.discard(asyncio.current_task(self.loop))
 
     def _settle(self, actor: Actor) -> None:
         """The actor is idle again and at home; or it moves on with what waits for it; or it has ended."""
         if actor._dead:
             return
-        inbox, actor._inbox = actor._inbox or deque(), None
+        inbox, actor._inbox = actor._inbox, None
         self.unsettled -= 1
         if (to := self.leaving.pop(actor, None)) is not None:
-            self.node.settle(actor, to, inbox)
+            self.node.settle(actor, to, inbox or deque())
             self.retire()
         else:
             actor._home = self
 
     def vacate(self, actor: Actor) -> Iterable[mailbox.Item]:
-        """An actor has ended: give what was still waiting for it, wherever it waits."""
-        inbox, actor._inbox = actor._inbox, None
-        if inbox is None:
-            return ()
-        self.unsettled -= 1
+        """An actor has ended: give what was still waiting for it, unless it waits elsewhere by now."""
+        inbox, actor._inbox = actor._inbox or deque(), None
         if (to := self.leaving.pop(actor, None)) is None:
             return inbox
         self.node.settle(actor, to, inbox)
@@ -370,7 +374,7 @@ class Worker:
             for item in inbox:
                 self._defer(actor, *item)
         elif inbox:
-            self._occupy(actor, None, inbox)
+            self._occupy(actor, None, None, inbox)
         else:
             actor._home = self
 
