@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from manifold import ports
 from manifold.core.pid import PID
 from manifold.delivery.batch import Packed, Part, PartBatch
-from manifold.delivery.partitioner import HANDOFF_BYTES, RECIPIENT_BYTES
+from manifold.delivery.queues import HANDOFF_BYTES, RECIPIENT_BYTES
 from manifold.delivery.worker import Worker
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ logger = logging.getLogger("manifold")
 class Offload:
     """The Sender thread of a node, started with the first offloaded send."""
 
-    def __init__(self, name: str, max_bytes: int) -> None:
+    def __init__(self, name: str, max_bytes: int, relieve: Callable[[], None]) -> None:
         self.queued_bytes = 0
+        self._relieve = relieve
         self._name = name
         self._max_bytes = max_bytes
         self._pending: Counter[int] = Counter()
@@ -81,6 +82,7 @@ class Offload:
             except BaseException:
                 logger.critical("an offloaded send of %s was lost to:", self._name, exc_info=True)
             self._done(sender, cost)
+            self._relieve()
 
     def _next(self) -> tuple[int, int, Callable[[], object]] | None:
         with self._changed:

@@ -1,8 +1,7 @@
 """The Partitioner: the table of a node's actors, and the way into the queues of its workers.
 
-One lock guards the table, what is queued and what is counted as sent, so that a resize, which swaps the table,
-falls between two sends and never into one. Splitting a list is done before, outside of it, and again if the
-table was swapped meanwhile.
+The lock of the queues guards the table too, so that a resize, which swaps the table, falls between two sends and
+never into one. Splitting a list is done before, outside of it, and again if the table was swapped meanwhile.
 """
 
 from __future__ import annotations
@@ -22,56 +21,43 @@ from manifold.core.hashing import SLOT_MASK, mint_id
 from manifold.core.pid import PID, link
 from manifold.core.routing import assign, reassign
 from manifold.delivery.batch import Batch, Packed
-from manifold.delivery.counts import DEAD, SHED, Stats
 from manifold.delivery.loops import LoopThread
-from manifold.delivery.offload import Offload
+from manifold.delivery.queues import HANDOFF_BYTES, RECIPIENT_BYTES, Queues
 from manifold.delivery.worker import Worker
-from manifold.errors import NodeStopped, Overloaded
+from manifold.errors import NodeStopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from manifold.actors import Actor
     from manifold.actors.mailbox import Inbox
+    from manifold.delivery.counts import Stats
     from manifold.delivery.receipt import Receipt
     from manifold.limits import Limits
     from manifold.ports import Host
 
-__all__ = ["HANDOFF_BYTES", "RECIPIENT_BYTES", "Partitioner"]
+__all__ = ["Partitioner"]
 
 logger = logging.getLogger("manifold")
 
-HANDOFF_BYTES = 256
-RECIPIENT_BYTES = 8
-"""What a queued hand-off takes, and each recipient listed in it."""
-
 Lanes = list[list["Actor"]]
-"""Recipients by lane: 2 * worker, and 1 more for those whose `on_receive` is `async def`."""
+"""Recipients by lane: 2 * worker, and 1 more for those who may be busy when their turn comes."""
 
 
-class Partitioner:
+class Partitioner(Queues):
     """The actors and workers of one node."""
 
     def __init__(self, host: Host, limits: Limits, loops: Sequence[asyncio.AbstractEventLoop | LoopThread]) -> None:
-        self.host = host
-        self.limits = limits
-        self.lock = threading.Lock()
+        super().__init__(host, limits)
         self.actors: dict[int, Actor] = {}
         self.epoch = 0
-        self.sent = 0
-        self.dead = 0
-        self.shed = 0
-        self.unreachable = 0
         self.closed = False
-        self.offload = Offload(f"{host.id}-sender", limits.offload_queue_max_bytes)
         self.threads: dict[Worker, LoopThread] = {}
         self.workers = [self._hire(index, loop) for index, loop in enumerate(loops)]
-        self._former: list[Worker] = []
         self.ended = False
         self.empty: Future[None] = Future()
         self._table = assign(len(self.workers))
         self._serial = 0
-        self._relief: list[Future[None]] = []
 
     def _hire(self, index: int, loop: asyncio.AbstractEventLoop | LoopThread) -> Worker:
         if not isinstance(loop, LoopThread):
@@ -119,7 +105,7 @@ class Partitioner:
         self.actors[number] = actor
 
     def _lane_of(self, actor: Actor) -> int:
-        return 2 * self._table[actor.pid.id & SLOT_MASK] + actor._handles_async()
+        return 2 * self._table[actor.pid.id & SLOT_MASK] + (actor._stands_in or actor._handles_async())
 
     def _expect(self, actor: Actor) -> None:
         """Somebody sends to an actor whose constructor made its PID known, and which is not started yet."""
@@ -272,121 +258,12 @@ class Partitioner:
             self.wake(worker)
         return self.refuse(shed, receipt)
 
-    def bury(self, dead: int, receipt: Receipt | None) -> None:
-        self.dead += dead
-        if receipt is not None and dead:
-            receipt.settle(self.host.id, DEAD, dead)
-
-    # What is counted elsewhere than in a queue.
-
-    def count_sent(self, number: int) -> None:
-        """Count what will be queued, or settled, later."""
-        with self.lock:
-            self.sent += number
-
-    def count_dead(self, number: int) -> None:
-        """Count what was sent to actors that are not there."""
-        with self.lock:
-            self.sent += number
-            self.bury(number, None)
-
-    def count_unreachable(self, number: int) -> None:
-        """Count what was for nodes that are not connected."""
-        with self.lock:
-            self.unreachable += number
-
-    def refuse_all(self, number: int, receipt: Receipt | None) -> None:
-        """Count what the offload queue refused."""
-        with self.lock:
-            self.refuse(number, receipt)
-
-    def worker_threads(self) -> list[int]:
-        """Give the identities of the threads that run the workers."""
-        return [worker.thread for worker in self.workers]
-
-    # The queues. All under the lock.
-
-    def queue_batch(self, worker: Worker, batch: Batch) -> None:
-        """Queue a batch; the worker is to be woken afterwards."""
-        worker.queued_bytes += batch.cost
-        worker.queue.append((Worker.batch, batch))
-
-    def leave_behind(self, index: int, entry: tuple[Any, ...]) -> None:
-        """Queue what may wait until its worker is awake. Without the lock."""
-        if index < len(self.workers):
-            self.workers[index].queue.append(entry)
-
-    def wake(self, worker: Worker) -> None:
-        """Have a worker look at its queue, if it rests."""
-        if not worker.awake:
-            worker.awake = True
-            worker.wake()
-
-    def queue_change(self, index: int, entry: tuple[Any, ...], cost: int) -> None:
-        """Queue a change of an audience's part."""
-        worker = self.workers[index]
-        worker.queued_bytes += cost
-        worker.queue.append(entry)
-        self.wake(worker)
-
-    def check_room(self, workers: Iterable[int], changes: int) -> None:
-        """Raise Overloaded if one of these workers has no room for a change."""
-        if any(self.full(self.workers[index]) for index in workers):
-            raise self.overloaded(changes)
-
     def lane(self, actor: Actor) -> int:
         """Give the lane of an actor; one that was not started yet gets its place."""
         if actor._lane == UNPLACED:
             self._expect(actor)
         # One that ended before a resize may have the lane of a worker that is gone: any can tell that it is dead.
         return actor._lane if actor._lane < 2 * len(self.workers) else actor._lane & 1
-
-    def rest(self, worker: Worker) -> bool:
-        """Let a worker rest, unless something was queued meanwhile."""
-        if self._relief:
-            self.relieve()
-        with self.lock:
-            worker.awake = bool(worker.queue)
-            return not worker.awake
-
-    def refuse(self, shed: int, receipt: Receipt | None) -> int:
-        """Count what a full queue refused."""
-        self.shed += shed
-        if receipt is not None and shed:
-            receipt.settle(self.host.id, SHED, shed)
-        return shed
-
-    def full(self, worker: Worker) -> bool:
-        return worker.queued_bytes - worker.done_bytes >= self.limits.worker_queue_max_bytes
-
-    def overloaded(self, shed: int) -> Overloaded:
-        """Give the error of a send that found a queue full."""
-        return Overloaded([self.host.id], shed, "a worker's queue")
-
-    # Room.
-
-    def roomy(self) -> bool:
-        """Tell whether every queue is below its high-water mark."""
-        share = self.limits.drain_below
-        below = share * self.limits.worker_queue_max_bytes
-        offload = self.offload.queued_bytes < share * self.limits.offload_queue_max_bytes
-        return offload and all(worker.queued_bytes - worker.done_bytes < below for worker in self.workers)
-
-    def relief(self) -> Future[None]:
-        """Give a future that is done when there is room."""
-        future: Future[None] = Future()
-        with self.lock:
-            self._relief.append(future)
-        self.relieve()
-        return future
-
-    def relieve(self) -> None:
-        """Tell those who wait for room, if there is."""
-        if self.roomy():
-            with self.lock:
-                waiting, self._relief = self._relief, []
-            for future in waiting:
-                future.set(None)
 
     # Workers come and go.
 
@@ -404,7 +281,7 @@ class Partitioner:
             self._relocate(everyone)
             self.workers = everyone[:workers]
             for worker in everyone[workers:]:
-                self._former.append(worker)
+                self.former.append(worker)
                 worker.queue.append((Worker.retire, True))
                 self.wake(worker)
 
@@ -440,6 +317,10 @@ class Partitioner:
     def retired(self, worker: Worker) -> None:
         """The last actor has left a worker that is not wanted any more."""
         self.threads[worker].stop(worker.tasks, time.monotonic() + self.limits.stop_grace_s)
+
+    def worker_threads(self) -> list[int]:
+        """Give the identities of the threads that run the workers."""
+        return [worker.thread for worker in self.workers]
 
     # The end.
 
@@ -489,7 +370,7 @@ class Partitioner:
     def bury_all(self) -> int:
         """Count what is left as dead, for nothing runs here any more; how many actors that are."""
         self.ended = True
-        for worker in [*self.workers, *self._former]:
+        for worker in [*self.workers, *self.former]:
             worker.abandon()
         left = list(self.actors.values())
         for actor in left:
@@ -498,20 +379,6 @@ class Partitioner:
             registry.unregister(actor.actor_ref)
         return len(left)
 
-    # Counts.
-
     def stats(self, handoffs: int) -> Stats:
-        """Count. What was settled is read before what was sent, so that nothing is ever settled but not sent."""
-        everyone = [*self.workers, *self._former]
-        delivered = sum(worker.delivered for worker in everyone)
-        dead = self.dead + sum(worker.dead for worker in everyone)
-        shed = self.shed + sum(worker.shed for worker in everyone)
-        unreachable = self.unreachable
-        settled = delivered + dead + shed + unreachable
-        with self.lock:
-            sent = self.sent
-            queued = sum(worker.queued_bytes - worker.done_bytes for worker in everyone)
-        return Stats(
-            sent, delivered, dead, shed, unreachable, sent - settled,
-            len(self.actors), len(self.workers), queued, handoffs,
-        )  # fmt: skip
+        """Give the node's counts."""
+        return self.counts(len(self.actors), handoffs)

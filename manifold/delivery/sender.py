@@ -14,7 +14,7 @@ from manifold.core.pid import PID
 from manifold.core.routing import group
 from manifold.delivery.audience import Audience
 from manifold.delivery.counts import UNREACHABLE
-from manifold.delivery.partitioner import HANDOFF_BYTES, RECIPIENT_BYTES
+from manifold.delivery.queues import HANDOFF_BYTES, RECIPIENT_BYTES
 from manifold.delivery.receipt import Receipt
 from manifold.errors import MessageTooLarge, NodeDown, NodeStopped, Overloaded
 

@@ -93,11 +93,14 @@ class Worker:
                     method, *args = queue.popleft()
                     method(self, *args)
                 elif self.node.rest(self):
-                    return
+                    break
+            else:
+                self.loop.call_soon(self._drain, context=self.context)
+            self.node.relieve()
         except BaseException:
             # Nothing may end a worker: what went wrong was outside of every handler.
             logger.critical("worker %d of %s went on after:", self.index, self.node.host.id, exc_info=True)
-        self.loop.call_soon(self._drain, context=self.context)
+            self.loop.call_soon(self._drain, context=self.context)
 
     def work_off(self) -> None:
         """Work off all that is queued, now."""

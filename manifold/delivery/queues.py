@@ -1,0 +1,167 @@
+"""The queues of a node's workers, and the counts of all that was ever meant to go through them.
+
+One lock guards what is queued and what is counted as sent. A worker counts for itself what it has settled; its
+counts are read without the lock, and before those of what was sent.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from manifold.actors import Future
+from manifold.delivery.counts import DEAD, SHED, Stats
+from manifold.delivery.offload import Offload
+from manifold.delivery.worker import Worker
+from manifold.errors import Overloaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from manifold.delivery.batch import Batch
+    from manifold.delivery.receipt import Receipt
+    from manifold.limits import Limits
+    from manifold.ports import Host
+
+__all__ = ["HANDOFF_BYTES", "RECIPIENT_BYTES", "Queues"]
+
+HANDOFF_BYTES = 256
+RECIPIENT_BYTES = 8
+"""What a queued hand-off takes, and each recipient listed in it."""
+
+
+class Queues:
+    """The queues of one node's workers."""
+
+    def __init__(self, host: Host, limits: Limits) -> None:
+        self.host = host
+        self.limits = limits
+        self.lock = threading.Lock()
+        self.workers: list[Worker] = []
+        self.former: list[Worker] = []
+        self.offload = Offload(f"{host.id}-sender", limits.offload_queue_max_bytes, self.relieve)
+        self.sent = 0
+        self.dead = 0
+        self.shed = 0
+        self.unreachable = 0
+        self._relief: list[Future[None]] = []
+
+    # Queueing. All under the lock.
+
+    def queue_batch(self, worker: Worker, batch: Batch) -> None:
+        """Queue a batch; the worker is to be woken afterwards."""
+        worker.queued_bytes += batch.cost
+        worker.queue.append((Worker.batch, batch))
+
+    def leave_behind(self, index: int, entry: tuple[Any, ...]) -> None:
+        """Queue what may wait until its worker is awake. Without the lock."""
+        if index < len(self.workers):
+            self.workers[index].queue.append(entry)
+
+    def wake(self, worker: Worker) -> None:
+        """Have a worker look at its queue, if it rests."""
+        if not worker.awake:
+            worker.awake = True
+            worker.wake()
+
+    def queue_change(self, index: int, entry: tuple[Any, ...], cost: int) -> None:
+        """Queue a change of an audience's part."""
+        worker = self.workers[index]
+        worker.queued_bytes += cost
+        worker.queue.append(entry)
+        self.wake(worker)
+
+    def check_room(self, workers: Iterable[int], changes: int) -> None:
+        """Raise Overloaded if one of these workers has no room for a change."""
+        if any(self.full(self.workers[index]) for index in workers):
+            raise self.overloaded(changes)
+
+    def rest(self, worker: Worker) -> bool:
+        """Let a worker rest, unless something was queued meanwhile."""
+        with self.lock:
+            worker.awake = bool(worker.queue)
+            return not worker.awake
+
+    def refuse(self, shed: int, receipt: Receipt | None) -> int:
+        """Count what a full queue refused."""
+        self.shed += shed
+        if receipt is not None and shed:
+            receipt.settle(self.host.id, SHED, shed)
+        return shed
+
+    def full(self, worker: Worker) -> bool:
+        return worker.queued_bytes - worker.done_bytes >= self.limits.worker_queue_max_bytes
+
+    def overloaded(self, shed: int) -> Overloaded:
+        """Give the error of a send that found a queue full."""
+        return Overloaded([self.host.id], shed, "a worker's queue")
+
+    def bury(self, dead: int, receipt: Receipt | None) -> None:
+        """Count what was for actors that are not there."""
+        self.dead += dead
+        if receipt is not None and dead:
+            receipt.settle(self.host.id, DEAD, dead)
+
+    # What is counted elsewhere than in a queue.
+
+    def count_sent(self, number: int) -> None:
+        """Count what will be queued, or settled, later."""
+        with self.lock:
+            self.sent += number
+
+    def count_dead(self, number: int) -> None:
+        """Count what was sent to actors that are not there."""
+        with self.lock:
+            self.sent += number
+            self.bury(number, None)
+
+    def count_unreachable(self, number: int) -> None:
+        """Count what was for nodes that are not connected."""
+        with self.lock:
+            self.unreachable += number
+
+    def refuse_all(self, number: int, receipt: Receipt | None) -> None:
+        """Count what the offload queue refused."""
+        with self.lock:
+            self.refuse(number, receipt)
+
+    # Room.
+
+    def roomy(self) -> bool:
+        """Tell whether every queue is below its high-water mark."""
+        share = self.limits.drain_below
+        below = share * self.limits.worker_queue_max_bytes
+        offload = self.offload.queued_bytes < share * self.limits.offload_queue_max_bytes
+        return offload and all(worker.queued_bytes - worker.done_bytes < below for worker in self.workers)
+
+    def relief(self) -> Future[None]:
+        """Give a future that is done when there is room."""
+        future: Future[None] = Future()
+        with self.lock:
+            self._relief.append(future)
+        self.relieve()
+        return future
+
+    def relieve(self) -> None:
+        """Tell those who wait for room, if there is; to be called whenever something was worked off."""
+        if self._relief and self.roomy():
+            with self.lock:
+                waiting, self._relief = self._relief, []
+            for future in waiting:
+                future.set(None)
+
+    def counts(self, actors: int, handoffs: int) -> Stats:
+        """Count. What was settled is read before what was sent, so that nothing is ever settled but not sent."""
+        everyone = [*self.workers, *self.former]
+        delivered = sum(worker.delivered for worker in everyone)
+        dead = self.dead + sum(worker.dead for worker in everyone)
+        shed = self.shed + sum(worker.shed for worker in everyone)
+        unreachable = self.unreachable
+        settled = delivered + dead + shed + unreachable
+        with self.lock:
+            sent = self.sent
+            queued = sum(worker.queued_bytes - worker.done_bytes for worker in everyone)
+        return Stats(
+            sent, delivered, dead, shed, unreachable, sent - settled,
+            actors, len(self.workers), queued, handoffs,
+        )  # fmt: skip
