@@ -27,6 +27,7 @@ from manifold.errors import (
     NodeStopped,
     NotSerializable,
     Overloaded,
+    RemoteError,
     WouldDeadlock,
 )
 from manifold.limits import Limits
@@ -54,6 +55,7 @@ __all__ = [
     "Outcome",
     "Overloaded",
     "Receipt",
+    "RemoteError",
     "Stats",
     "Timer",
     "WouldDeadlock",

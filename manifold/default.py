@@ -33,11 +33,11 @@ def start(
 ) -> Node:
     """Start the process's default node; see `Node`. Raises ManifoldError if it runs already."""
     with _lock:
-        if _default:
+        if _default and _default[0].is_running:
             msg = f"the default node {_default[0].id} runs already (started here, or by a first use): stop it first"
             raise ManifoldError(msg)
         node = Node(name, workers=workers, worker_kind=worker_kind, limits=limits)
-        _default.append(node)
+        _default[:] = [node]
         return node
 
 
@@ -62,11 +62,11 @@ def current_node() -> Node:
 
 def _default_node() -> Node:
     with _lock:
-        if _default:
+        if _default and _default[0].is_running:
             return _default[0]
         for host in list(ports.hosts.values()):
-            assert isinstance(host, Node)
-            return host
+            if isinstance(host, Node) and host.is_running:
+                return host
         return start()
 
 
@@ -138,6 +138,7 @@ def _forget_after_fork() -> None:
     _lock = threading.RLock()
     _default.clear()
     ports.hosts.clear()
+    ports.current.set(None)
 
 
 def _stop_all() -> None:

@@ -7,6 +7,7 @@ ManifoldError
 |-- WouldDeadlock        the caller: this blocking wait could never end; nothing was changed
 |-- NodeStopped          the caller: the node is not running; nothing was sent
 |-- NodeDown             outside: the node of the recipient is not reachable
+|-- RemoteError          the recipient: what its handler raised on another node
 `-- CodecError           outside: bytes that came in are not a message
 
 `manifold.AskTimeout` stands beside the future that raises it, in `actors.future`.
@@ -27,6 +28,7 @@ __all__ = [
     "NodeStopped",
     "NotSerializable",
     "Overloaded",
+    "RemoteError",
     "WouldDeadlock",
 ]
 
@@ -94,6 +96,19 @@ class NodeDown(ManifoldError):
         super().__init__(f"node {node} is down: {reason}")
         self.node = node
         self.reason = reason
+
+
+class RemoteError(ManifoldError):
+    """What a handler on another node raised, when it was none of Python's own exceptions.
+
+    `kind` is the name of its class, `traceback_text` the traceback as that node printed it. The message was handled;
+    whether asking again makes sense is between the two actors.
+    """
+
+    def __init__(self, kind: str, text: str, traceback_text: str) -> None:
+        super().__init__(f"{kind}: {text}\n\n{traceback_text}".rstrip())
+        self.kind = kind
+        self.traceback_text = traceback_text
 
 
 class CodecError(ManifoldError, ValueError):

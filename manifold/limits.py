@@ -32,6 +32,20 @@ class Limits:
     timers_max: int = 1_000_000
     """How many `send_after` may be pending on a node; one more raises `Overloaded`."""
 
+    outbox_max_bytes: int = 64 * _MIB
+    """What may wait for another node, sent but not acknowledged included. A send that finds it full is shed for that
+    node and raises `Overloaded`; one send may overshoot it by its own size."""
+
+    inbox_max_bytes: int = 32 * _MIB
+    """How far another node may run ahead of this one: it is granted this much beyond what the workers have handled
+    of what it sent, counted as `worker_queue_max_bytes` counts."""
+
+    packet_max_bytes: int = 20 * _MIB
+    """The largest packet taken from the network; nothing is allocated for a larger one. Above `message_max_bytes`."""
+
+    node_down_after_s: float = 5.0
+    """A node that was not heard of for so long is down: what was under way to it counts as unreachable."""
+
     slice_s: float = 0.002
     """How long a worker handles messages before it lets its event loop run other tasks and timers. One handler
     that takes longer is not interrupted."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import re
@@ -15,23 +14,29 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from manifold import ports
 from manifold.actors import AskTimeout, Unwatch, Watch
 from manifold.actors.foreign import pid_of
+from manifold.cluster.cluster import Cluster
+from manifold.cluster.hub import Hub
+from manifold.cluster.membership import Membership
 from manifold.delivery.loops import LoopThread
 from manifold.delivery.partitioner import Partitioner
 from manifold.delivery.sender import Sender
 from manifold.delivery.timers import Timers
 from manifold.errors import NodeStopped
 from manifold.limits import Limits
+from manifold.wires import make_transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from contextvars import Token
     from types import TracebackType
 
     from manifold.actors import Actor, Future
+    from manifold.cluster.membership import NodeUp
     from manifold.core.pid import PID
     from manifold.delivery.counts import Stats
     from manifold.delivery.receipt import Receipt
     from manifold.delivery.timers import Timer
+    from manifold.errors import NodeDown
 
 __all__ = ["Node", "WorkerKind"]
 
@@ -66,6 +71,10 @@ class Node:
         *,
         workers: int | None = None,
         worker_kind: WorkerKind = "thread",
+        listen: str | None = None,
+        join: Iterable[str] = (),
+        transport: str | None = None,
+        cookie: str | bytes | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.name = _checked_name(name)
@@ -75,7 +84,11 @@ class Node:
         self._tokens: list[Token[ports.Host | None]] = []
         self._lock = threading.Lock()
         self._stopped = False
+        self._closing: asyncio.Future[None] | None = None
+        wires = make_transport(listen, join, transport, cookie, self.limits)
         loops = _start_loops(self.name, worker_kind, workers)
+        self.cluster = Cluster()
+        self._membership = Membership()
         self.local = Partitioner(self, self.limits, loops)
         self.sender = Sender(self.local)
         self._timers = Timers(self.local)
@@ -84,8 +97,13 @@ class Node:
         self.control = self.local.control
         self.mint = self.local.mint
         self.admit = self.local.admit
+        self.abandon = self.local.abandon
         self.find = self.local.find
         ports.hosts[self.id] = self
+        self._hub = None
+        if wires is not None:
+            self._hub = Hub(self, self.name, self.cluster, self._membership, wires, self.limits, _addresses(join))
+            self._hub.start()
 
     # Actors.
 
@@ -135,9 +153,22 @@ class Node:
 
     # What it is and does.
 
+    @property
+    def address(self) -> str:
+        """Where other nodes join this one; empty if it does not listen."""
+        return "" if self._hub is None else self._hub.address
+
+    def nodes(self) -> list[str]:
+        """Give the ids of the nodes that are connected, this one first."""
+        return [self.id, *self._membership.up()]
+
+    def events(self) -> AsyncIterator[NodeUp | NodeDown]:
+        """Give `NodeUp` and `NodeDown` as they happen; first a NodeUp for each node that is connected already."""
+        return self._membership.events()
+
     def stats(self) -> Stats:
         """Give the node's counts; see `Stats`. Cheap; from any thread."""
-        return self.local.stats(handoffs=0)
+        return self.local.stats(self.cluster.totals())
 
     def resize(self, workers: int) -> None:
         """Go on with another number of workers. Returns at once; actors move while messages flow, and keep their order.
@@ -170,6 +201,8 @@ class Node:
             self._stop(self._wait)
         elif self.worker_kind == "thread":
             threading.Thread(target=self.stop, name=f"{self.name}-stop").start()
+        elif self.local.workers[0].draining:
+            self._closing = asyncio.ensure_future(self.aclose())
         else:
             self._stop(self.local.work_off_here)
 
@@ -178,8 +211,10 @@ class Node:
         if self.worker_kind == "thread":
             await asyncio.to_thread(self.stop)
         elif self._begin_stop():
-            await self.local.work_off_loop(self.limits.stop_grace_s)
-            self._finish_stop()
+            if not await self.local.work_off_loop(self.limits.stop_grace_s):
+                self._log_late()
+            await self.local.cancel_here()
+            await asyncio.to_thread(self._finish_stop)
 
     def _stop(self, wait: Callable[[], None]) -> None:
         if self._begin_stop():
@@ -197,15 +232,26 @@ class Node:
         until = time.monotonic() + self.limits.stop_grace_s
         if self.worker_kind == "loop" and not self.local.runs():
             return
-        with contextlib.suppress(AskTimeout):
+        try:
             self.local.empty.get(timeout=self.limits.stop_grace_s)
+        except AskTimeout:
+            self._log_late()
         self.local.end_threads(until)
 
+    def _log_late(self) -> None:
+        late = len(self.local.actors)
+        logger.warning("node %s gives up on %d actors that have not stopped in time", self.id, late)
+
     def _finish_stop(self) -> None:
-        left = self.local.bury_all()
+        if self._hub is not None:
+            self._hub.close(time.monotonic() + self.limits.stop_grace_s)
+        self.local.bury_all()
         ports.hosts.pop(self.id, None)
-        if left:
-            logger.warning("node %s gave up on %d actors that had not stopped in time", self.id, left)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether nobody has stopped it yet."""
+        return not self._stopped
 
     def _check_running(self) -> None:
         if self._stopped:
@@ -240,25 +286,32 @@ class Node:
 
     def monitor(self, pid: PID, watcher: ports.Watcher) -> None:
         """Tell `watcher` when an actor has ended; at once if there is none."""
-        actor = self.find(pid) if pid.node == self.id else None
-        if actor is not None:
+        if pid.node != self.id:
+            self.local.behind(lambda: self.cluster.monitor(pid, watcher))
+        elif (actor := self.find(pid)) is not None:
             self.control(actor, Watch(watcher))
         else:
-            watcher.on_end(pid, "no such actor" if pid.node == self.id else "node down")
+            watcher.on_end(pid, "no such actor")
 
     def demonitor(self, pid: PID, watcher: ports.Watcher) -> None:
         """Take that back."""
-        if pid.node == self.id and (actor := self.find(pid)) is not None:
+        if pid.node != self.id:
+            self.local.behind(lambda: self.cluster.demonitor(pid, watcher))
+        elif (actor := self.find(pid)) is not None:
             self.control(actor, Unwatch(watcher))
 
-    def thread_of(self, actor: Actor) -> int | None:
-        """Give the identity of the thread that runs an actor."""
-        return self.local.worker_of(actor).thread
+    def threads_of(self, actor: Actor) -> set[int]:
+        """Give the identities of the threads that have to run before an actor answers: two, while it moves."""
+        return self.local.threads_of(actor)
+
+
+def _addresses(join: Iterable[str]) -> tuple[str, ...]:
+    return (join,) if isinstance(join, str) else tuple(join)
 
 
 def _checked_name(name: str | None) -> str:
     if name is None:
-        return "node"
+        return f"node-{secrets.token_hex(3)}"
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         msg = f"a node's name is 1 to 64 letters, digits, '_', '.' or '-', not {name!r}"
         raise ValueError(msg)

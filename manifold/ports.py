@@ -6,17 +6,95 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import threading
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from manifold.core.pid import PID
 
-__all__ = ["Host", "Watcher", "current", "find_host", "host", "hosts", "set_default_host"]
+__all__ = [
+    "DEAD",
+    "DELIVERED",
+    "SHED",
+    "UNREACHABLE",
+    "Away",
+    "Cluster",
+    "Host",
+    "Settles",
+    "Watcher",
+    "current",
+    "find_host",
+    "host",
+    "hosts",
+    "set_default_host",
+]
 
 
 class Watcher(Protocol):
     """Something that is told, once, on the actor's worker, when an actor has ended."""
 
     def on_end(self, pid: PID, reason: str) -> None: ...
+
+
+class Settles(Protocol):
+    """Something that is told what became of recipients: a receipt, or what stands for one of another node."""
+
+    own: bool
+    """Whether this node counted them as sent."""
+
+    def expect(self, recipients: int) -> None:
+        """Say how many recipients there are; before any of them is settled."""
+
+    def await_thread(self, thread: int, recipients: int) -> None:
+        """Say that the worker of this thread has to account for so many; of an own one only."""
+
+    def settle(self, node: str, cause: int, number: int) -> None:
+        """Account for some of the recipients on one node."""
+
+
+class Away(Protocol):
+    """The members of an audience that live on other nodes."""
+
+    lock: threading.Lock
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[PID]: ...
+
+    def __contains__(self, pid: PID) -> bool: ...
+
+    def update(self, groups: Mapping[str, Sequence[PID]]) -> None:
+        """Take in recipients, given by node."""
+
+    def discard(self, pid: PID) -> None:
+        """Take one out."""
+
+    def close(self) -> None:
+        """Let go of all."""
+
+    def counts(self) -> dict[str, int]:
+        """Give how many there are on each node. Under the lock."""
+
+    def send(self, node: str, members: int, wire: bytes, receipt: Settles | None) -> int:
+        """Hand a message to the members on a node; how many were shed. Under the lock."""
+
+
+class Cluster(Protocol):
+    """The other nodes, as the sending side sees them."""
+
+    def send(self, node: str, ids: Sequence[int], wire: bytes, receipt: Settles | None) -> int:
+        """Make one hand-off to a node; how many recipients were shed. What is unreachable is counted there."""
+
+    def ask(self, pid: PID, wire: bytes, future: Any) -> None:
+        """Ask an actor of another node. The future gets the answer, or why there is none."""
+
+    def monitor(self, pid: PID, watcher: Watcher) -> None:
+        """Tell `watcher` when the actor has ended, or its node has gone down."""
+
+    def demonitor(self, pid: PID, watcher: Watcher) -> None:
+        """Take that back."""
+
+    def audience(self) -> Away:
+        """Give the other nodes' side of a new audience."""
 
 
 class Host(Protocol):
@@ -30,6 +108,10 @@ class Host(Protocol):
         """The Partitioner of the node."""
 
     @property
+    def cluster(self) -> Cluster:
+        """The other nodes."""
+
+    @property
     def sender(self) -> Any:
         """The Sender of the node."""
 
@@ -41,6 +123,9 @@ class Host(Protocol):
 
     def admit(self, actor: Any) -> None:
         """Start an actor: from now on it is in the table and its worker runs it."""
+
+    def abandon(self, actor: Any) -> None:
+        """Give up an actor whose constructor has failed: what was sent to it is dead."""
 
     def post(self, actor: Any, message: Any, reply: Any = None) -> None:
         """Queue one message for an actor of this node, in order with all else this thread sends. Never blocks."""
@@ -57,9 +142,12 @@ class Host(Protocol):
     def find(self, pid: PID) -> Any | None:
         """Give the running actor of a PID of this node, or None."""
 
-    def thread_of(self, actor: Any) -> int | None:
-        """Give the identity of the thread that runs the actor."""
+    def threads_of(self, actor: Any) -> set[int]:
+        """Give the identities of the threads that have to run before the actor answers."""
 
+
+DELIVERED, DEAD, SHED, UNREACHABLE = range(4)
+"""The causes by which recipients are accounted for."""
 
 current: ContextVar[Host | None] = ContextVar("manifold_node", default=None)
 """The node of the actor that runs here, if one does."""

@@ -1,7 +1,10 @@
 """Actors: the only floor that knows Pykka."""
 
+from pykka import ActorDeadError
+from pykka import ActorRef as AnyRef
+
 from manifold.actors.actor import UNPLACED, Actor
-from manifold.actors.control import CONTROL, PROXY, Begin, Notice, Stop, Unwatch, Watch
+from manifold.actors.control import CONTROL, PROXY, Begin, Notice, Overflow, Stop, Unwatch, Watch
 from manifold.actors.future import AskTimeout, Future
 from manifold.actors.monitor import Down, MonitorRef
 from manifold.actors.ref import ActorRef
@@ -11,13 +14,16 @@ __all__ = [
     "PROXY",
     "UNPLACED",
     "Actor",
+    "ActorDeadError",
     "ActorRef",
+    "AnyRef",
     "AskTimeout",
     "Begin",
     "Down",
     "Future",
     "MonitorRef",
     "Notice",
+    "Overflow",
     "Stop",
     "Unwatch",
     "Watch",

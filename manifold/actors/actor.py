@@ -53,6 +53,7 @@ class Actor(pykka.Actor):
     _lane: int = UNPLACED
     _home: Any = None  # the worker, while the actor is idle there
     _dead: bool = False
+    _abandoned: bool = False
     _inbox: mailbox.Inbox | None = None
     _task: Any = None
     _watchers: set[ports.Watcher] | None = None
@@ -81,8 +82,15 @@ class Actor(pykka.Actor):
         Arguments go to the constructor, which runs here; `on_start` runs on the actor's worker, before any message.
         Returns without waiting for it. Raises what the constructor raises, and NodeStopped.
         """
-        actor = cls(*args, **kwargs)
-        ports.host().admit(actor)
+        host = ports.host()
+        actor: Self = cls.__new__(cls, *args, **kwargs)
+        try:
+            actor.__init__(*args, **kwargs)  # type: ignore[misc]
+        except BaseException:
+            if actor._pid is not None:
+                host.abandon(actor)  # somebody may know it already
+            raise
+        host.admit(actor)
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("Starting %s", actor)
         return actor.actor_ref
@@ -155,6 +163,11 @@ class Actor(pykka.Actor):
     def _start_actor_loop(self) -> None:
         msg = "a manifold.Actor is run by its worker; start it with start()"
         raise NotImplementedError(msg)
+
+    @classmethod
+    def _begins(cls) -> bool:
+        """Tell whether there is an `on_start` to be run."""
+        return cls.on_start is not pykka.Actor.on_start
 
     @classmethod
     def _handles_async(cls) -> bool:

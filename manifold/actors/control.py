@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from manifold.actors.monitor import Down
     from manifold.ports import Watcher
 
-__all__ = ["CONTROL", "PROXY", "Begin", "Notice", "Stop", "Unwatch", "Watch"]
+__all__ = ["CONTROL", "PROXY", "Begin", "Notice", "Overflow", "Stop", "Unwatch", "Watch"]
 
 Stop = _ActorStop
 """End, after all that was sent before."""
@@ -18,6 +18,10 @@ Stop = _ActorStop
 
 class Begin(NamedTuple):
     """Run `on_start`, then whatever came in before."""
+
+
+class Overflow(NamedTuple):
+    """End, because the mailbox was full and its policy is to stop."""
 
 
 class Watch(NamedTuple):
@@ -38,7 +42,7 @@ class Notice(NamedTuple):
     down: Down
 
 
-CONTROL = frozenset((Stop, Begin, Watch, Unwatch, Notice))
+CONTROL = frozenset((Stop, Begin, Overflow, Watch, Unwatch, Notice))
 """These are never shed, and not counted as messages."""
 
 PROXY = frozenset((ProxyCall, ProxyGetAttr, ProxySetAttr))

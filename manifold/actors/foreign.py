@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["StandIn", "pid_of"]
 
 _lock = threading.Lock()
-_pids: weakref.WeakKeyDictionary[pykka.ActorRef[Any], PID] = weakref.WeakKeyDictionary()
+_pids: weakref.WeakKeyDictionary[pykka.ActorRef[Any], dict[str, PID]] = weakref.WeakKeyDictionary()
 
 
 class StandIn(Actor):
@@ -54,19 +54,33 @@ def pid_of(ref: pykka.ActorRef[Any], host: Host) -> PID:
     if not ref.is_alive():
         raise _not_found(ref)
     with _lock:
-        pid = _pids.get(ref)
-        if pid is None or pid.node != host.id:
-            pid = _pids[ref] = _stand_in(ref, host)
-    return pid
+        pids = _pids.setdefault(ref, {})
+        if host.id not in pids:
+            pids[host.id] = _stand_in(ref, host)
+        return pids[host.id]
 
 
 def _stand_in(ref: pykka.ActorRef[Any], host: Host) -> PID:
     actor = StandIn(ref)
     host.admit(actor)
-    if not registry.when_unregistered(ref, lambda: host.control(actor, Stop())):
+    if not registry.when_unregistered(ref, lambda: _end_after(ref, actor, host)):
         host.control(actor, Stop())
         raise _not_found(ref)
     return actor.pid
+
+
+def _end_after(ref: pykka.ActorRef[Any], actor: StandIn, host: Host) -> None:
+    """Pykka unregisters an actor before its last hook: wait for its thread: its end comes last."""
+    thread = threading.current_thread()
+    loop = getattr(thread, "_target", None)
+    if getattr(loop, "__self__", None) is not ref._actor_weakref():
+        return  # unregistered by hand; it still runs
+
+    def end() -> None:
+        thread.join()
+        host.control(actor, Stop())
+
+    threading.Thread(target=end, name=f"{thread.name}-end", daemon=True).start()
 
 
 def _not_found(ref: pykka.ActorRef[Any]) -> pykka.ActorDeadError:

@@ -17,7 +17,7 @@ from manifold.actors.waiting import blocking_wait, is_worker_thread
 from manifold.errors import ManifoldError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Collection, Generator
     from types import TracebackType
 
     from manifold.core.pid import PID
@@ -160,13 +160,12 @@ class Future(pykka.Future[T]):
         waited = self._timeout_s if timeout is None else timeout
         return AskTimeout(f"{waited} seconds: no answer from {self._asked or 'there'} yet")
 
-    def _producers(self) -> tuple[int, ...]:
-        """Give the thread that has to produce the answer, if it is known and of this process."""
+    def _producers(self) -> Collection[int]:
+        """Give the threads that have to produce the answer, if they are known and of this process."""
         if self._asked is None or (host := ports.find_host(self._asked)) is None:
             return ()
         actor = host.find(self._asked)
-        thread = None if actor is None else host.thread_of(actor)
-        return () if thread is None else (thread,)
+        return () if actor is None else host.threads_of(actor)
 
 
 def _raise(exc_info: OptExcInfo) -> NoReturn:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from manifold.actors.control import CONTROL, Stop
+from manifold.actors.control import CONTROL, Overflow
 
 if TYPE_CHECKING:
     from manifold.actors.actor import Actor
@@ -46,6 +46,6 @@ def _stop(inbox: Inbox, item: Item) -> list[Item]:
     shed = [kept for kept in inbox if type(kept[0]) not in CONTROL]
     control = [kept for kept in inbox if type(kept[0]) in CONTROL]
     inbox.clear()
-    inbox.append((Stop(), None, None))
+    inbox.append((Overflow(), None, None))
     inbox.extend(control)
     return [*shed, item]

@@ -26,20 +26,21 @@ class Refs:
 
     def __init__(self, refs: Iterable[Ref] = ()) -> None:
         self._refs: dict[Ref, None] = dict.fromkeys(refs)
-        self._callbacks: dict[Ref, Callable[[], None]] = {}
+        self._callbacks: dict[Ref, list[Callable[[], None]]] = {}
 
     def append(self, ref: Ref) -> None:
         self._refs[ref] = None
 
     def remove(self, ref: Ref) -> None:
         del self._refs[ref]
-        if self._callbacks and (callback := self._callbacks.pop(ref, None)) is not None:
-            callback()
+        if self._callbacks:
+            for callback in self._callbacks.pop(ref, ()):
+                callback()
 
     def when_removed(self, ref: Ref, callback: Callable[[], None]) -> bool:
         if ref not in self._refs:
             return False
-        self._callbacks[ref] = callback
+        self._callbacks.setdefault(ref, []).append(callback)
         return True
 
     def __contains__(self, ref: object) -> bool:

@@ -32,7 +32,9 @@ class PID:
     def parse(cls, text: str) -> PID:
         """Give the PID that `str()` wrote as `text`; ValueError if it is no such text."""
         node, slash, number = text.rpartition("/")
-        if not (slash and node and number.isascii() and number.isdigit() and int(number) < 1 << 64):
+        if not (
+            slash and node and number.isascii() and number.isdigit() and len(number) <= 20 and int(number) < 1 << 64
+        ):
             msg = f"not a PID: {text!r} (expected 'node/number', as str(pid) writes it)"
             raise ValueError(msg)
         return cls(node, int(number))

@@ -58,11 +58,13 @@ def _quota(worker: int, workers: int) -> int:
 
 
 def _surplus(owned: list[list[int]], workers: int) -> list[int]:
+    """Give what is to move: of each worker every so many slots, and of one a little later than of the one before."""
     moving: list[int] = []
     quotas = _quotas_by_size(owned, workers)
-    for slots, quota in zip(owned, quotas, strict=True):
+    for worker, (slots, quota) in enumerate(zip(owned, quotas, strict=True)):
         spare = max(0, len(slots) - quota)
-        moving.extend(slots[(2 * turn + 1) * len(slots) // (2 * spare)] for turn in range(spare))
+        share = (2 * worker + 1) / (2 * len(owned))
+        moving.extend(slots[int((turn + share) * len(slots) / spare)] for turn in range(spare))
     return moving
 
 

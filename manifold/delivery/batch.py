@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from manifold.actors import Actor
-    from manifold.delivery.receipt import Receipt
     from manifold.delivery.worker import Worker
+    from manifold.ports import Settles
 
 __all__ = ["Batch", "Packed", "Part", "PartBatch", "opened"]
 
@@ -47,7 +47,7 @@ class Batch:
     __slots__ = ("actors", "at", "cost", "is_async", "message", "outside", "receipt", "version")
 
     def __init__(
-        self, actors: Sequence[Actor], message: Any, receipt: Receipt | None, version: int, cost: int, is_async: bool
+        self, actors: Sequence[Actor], message: Any, receipt: Settles | None, version: int, cost: int, is_async: bool
     ) -> None:
         self.actors = actors
         self.message = message
@@ -74,20 +74,23 @@ class Batch:
 class PartBatch(Batch):
     """One message for a worker's part of an audience, as it is when the batch comes to its turn."""
 
-    __slots__ = ("part",)
+    __slots__ = ("began_at", "part")
 
-    def __init__(self, part: Part, message: Any, receipt: Receipt | None, cost: int, is_async: bool) -> None:
+    def __init__(self, part: Part, message: Any, receipt: Settles | None, cost: int, is_async: bool) -> None:
         super().__init__((), message, receipt, -1, cost, is_async)
         self.part = part
+        self.began_at = -1
 
     def open(self, worker: Worker) -> None:
         super().open(worker)
         if not self.at:
             self.actors = self.part.actors
+            self.began_at = worker.version
             self.version = worker.version if self.part.checked_at == worker.version else -1
 
     def close(self, worker: Worker) -> None:
-        if not self.outside and not worker.unsettled and self.version == -1:
+        # Nobody was elsewhere when it began, and nobody has ended since: all of them are there.
+        if not self.outside and not worker.unsettled and self.began_at == worker.version:
             self.part.checked_at = worker.version
 
     def waiting(self) -> Sequence[Actor]:
@@ -101,9 +104,10 @@ class Part:
     holds just whom the sender counted.
     """
 
-    __slots__ = ("_places", "actors", "checked_at", "counted")
+    __slots__ = ("_places", "actors", "checked_at", "counted", "worker")
 
-    def __init__(self) -> None:
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
         self.counted = 0  # what its owner has queued; the owner's alone
         self.actors: list[Actor] = []
         self._places: dict[Actor, int] = {}

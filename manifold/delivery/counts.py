@@ -6,10 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
-__all__ = ["DEAD", "DELIVERED", "SHED", "UNREACHABLE", "Outcome", "Stats"]
-
-DELIVERED, DEAD, SHED, UNREACHABLE = range(4)
-"""The causes, in the order of the fields of `Outcome`."""
+__all__ = ["Outcome", "Stats"]
 
 
 class _Counts(Mapping[str, Any]):
@@ -31,7 +28,7 @@ class _Counts(Mapping[str, Any]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome(_Counts):
-    """What became of one send on one node: how many recipients, by cause."""
+    """What became of one send on one node: how many recipients, by cause (in the order of the causes in `ports`)."""
 
     delivered: int = 0
     """The handler was called with it."""

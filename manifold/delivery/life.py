@@ -10,11 +10,9 @@ import logging
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-import pykka
-
-from manifold.actors import CONTROL, Notice, Stop, Unwatch, Watch, registry
-from manifold.delivery.counts import DEAD, SHED
+from manifold.actors import CONTROL, ActorDeadError, Notice, Overflow, Stop, Unwatch, Watch, registry
 from manifold.errors import Overloaded
+from manifold.ports import DEAD, SHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -22,12 +20,12 @@ if TYPE_CHECKING:
     from manifold.actors import Actor
     from manifold.actors.mailbox import Item
     from manifold.delivery.batch import Batch
-    from manifold.delivery.receipt import Receipt
     from manifold.delivery.worker import Worker
+    from manifold.ports import Settles
 
     Rest = Coroutine[Any, Any, Any] | None
 
-__all__ = ["begin", "control", "dead_batch", "dead_letter", "dead_letters", "failed", "shed"]
+__all__ = ["begin", "bury", "control", "dead_batch", "dead_letter", "dead_letters", "failed", "miscarry", "shed"]
 
 logger = logging.getLogger("pykka")
 
@@ -39,6 +37,8 @@ def control(worker: Worker, actor: Actor, message: Any, reply: Any) -> Rest:
     kind = type(message)
     if kind is Stop:
         return _stop(worker, actor, "stopped", reply)
+    if kind is Overflow:
+        return _stop(worker, actor, "mailbox full", None)
     if kind is Watch:
         if actor._watchers is None:
             actor._watchers = set()
@@ -66,28 +66,24 @@ def failed(worker: Worker, actor: Actor, error: BaseException, reply: Any) -> Re
     return _fail(worker, actor, error, lambda: actor.on_failure(*exc_info))
 
 
-def dead_letter(worker: Worker, actor: Actor, message: Any, reply: Any, receipt: Receipt | None) -> None:
+def dead_letter(worker: Worker, actor: Actor, message: Any, reply: Any, receipt: Settles | None) -> None:
     """Account for what came too late."""
     if type(message) in CONTROL:
         if type(message) is Watch:
             message.watcher.on_end(actor.pid, GONE)
     else:
-        worker.dead += 1
-        if receipt is not None:
-            receipt.settle(worker.node.host.id, DEAD, 1)
+        worker.settle(receipt, DEAD, 1)
         if reply is not None:
-            error = pykka.ActorDeadError(f"{actor.actor_ref} stopped before handling the message")
+            error = ActorDeadError(f"{actor.actor_ref} stopped before handling the message")
             reply.set_exception((type(error), error, None))
             return
     if reply is not None:
         reply.set(True)
 
 
-def shed(worker: Worker, actor: Actor, reply: Any, receipt: Receipt | None) -> None:
+def shed(worker: Worker, actor: Actor, reply: Any, receipt: Settles | None) -> None:
     """Account for what a full mailbox dropped."""
-    worker.shed += 1
-    if receipt is not None:
-        receipt.settle(worker.node.host.id, SHED, 1)
+    worker.settle(receipt, SHED, 1)
     if reply is not None:
         error = Overloaded([worker.node.host.id], 1, f"the mailbox of {actor}")
         reply.set_exception((type(error), error, None))
@@ -171,6 +167,15 @@ async def _await_hook(actor: Actor, result: Coroutine[Any, Any, Any], then: Call
     then()
 
 
+def bury(worker: Worker, actor: Actor) -> None:
+    """Account for an actor that was given up: it is dead to everybody, whatever its handler still does."""
+    actor._dead = True
+    actor._home = None
+    worker.node.remove(actor)
+    registry.unregister(actor.actor_ref)
+    _end(worker, actor, "node stopped", None)
+
+
 def _end(worker: Worker, actor: Actor, reason: str, reply: Any) -> None:
     """Tell all who wanted to know, then account for what still waited."""
     for watcher in list(actor._watchers or ()):
@@ -184,6 +189,14 @@ def _end(worker: Worker, actor: Actor, reason: str, reply: Any) -> None:
     dead_letters(worker, actor, worker.vacate(actor))
 
 
+def miscarry(worker: Worker, actor: Actor, items: Iterable[Item], reply: Any) -> None:
+    """Account for an actor that was never started."""
+    actor._dead = True
+    worker.node.remove(actor)
+    _end(worker, actor, "never started", reply)
+    dead_letters(worker, actor, items)
+
+
 def dead_letters(worker: Worker, actor: Actor, items: Iterable[Item]) -> None:
     """Account for all that waited for an actor."""
     for item in items:
@@ -192,7 +205,4 @@ def dead_letters(worker: Worker, actor: Actor, items: Iterable[Item]) -> None:
 
 def dead_batch(worker: Worker, batch: Batch) -> None:
     """Account for those of a batch who have not got it."""
-    missed = len(batch.waiting())
-    worker.dead += missed
-    if batch.receipt is not None:
-        batch.receipt.settle(worker.node.host.id, DEAD, missed)
+    worker.settle(batch.receipt, DEAD, len(batch.waiting()))

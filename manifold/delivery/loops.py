@@ -7,12 +7,17 @@ import contextlib
 import logging
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from manifold.actors.waiting import worker_threads
 
-__all__ = ["LoopThread"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-_CANCEL_S = 0.5
+__all__ = ["CANCEL_S", "LoopThread"]
+
+CANCEL_S = 0.5
+"""How long what was cancelled may take to end."""
 
 logger = logging.getLogger("manifold")
 
@@ -24,6 +29,7 @@ class LoopThread:
         self.loop = asyncio.new_event_loop()
         self._stopping = False
         self._until = 0.0
+        self._ended: Callable[[], None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -31,15 +37,19 @@ class LoopThread:
         self.ident = self._thread.ident
         worker_threads.add(self.ident)
 
-    def stop(self, tasks: set[asyncio.Task[None]], until: float) -> None:
-        """End the loop after what it does just now, and after these tasks, which have until then. Does not wait."""
+    def stop(self, tasks: set[asyncio.Task[None]], until: float, ended: Callable[[], None] | None = None) -> None:
+        """End the loop after what it does just now, and after these tasks, which have until then. Does not wait.
+
+        `ended`, if given, is called when the thread has done all it will ever do.
+        """
         self._tasks, self._until, self._stopping = tasks, until, True
+        self._ended = ended or self._ended
         with contextlib.suppress(RuntimeError):  # closed already
             self.loop.call_soon_threadsafe(self.loop.stop)
 
     def join(self, until: float) -> bool:
         """Wait until the thread has ended; False if it has not in time (and a moment for its tasks to be cancelled)."""
-        self._thread.join(max(0.0, until - time.monotonic()) + _CANCEL_S)
+        self._thread.join(max(0.0, until - time.monotonic()) + CANCEL_S)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -50,6 +60,8 @@ class LoopThread:
             self.loop.run_until_complete(self._wind_up())
         finally:
             self.loop.close()
+            if self._ended is not None:
+                self._ended()
             worker_threads.discard(self.ident)
 
     async def _wind_up(self) -> None:
@@ -59,7 +71,7 @@ class LoopThread:
         for task in others:
             task.cancel()
         if others:
-            await asyncio.wait(others, timeout=_CANCEL_S)
+            await asyncio.wait(others, timeout=CANCEL_S)
         await self.loop.shutdown_asyncgens()
 
     def _run_once(self) -> None:

@@ -33,19 +33,19 @@ class Offload:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def holds(self) -> bool:
-        """Tell whether something of the calling thread is waiting here."""
-        return bool(self._pending) and threading.get_ident() in self._pending
+    def holds(self, sender: int | None = None) -> bool:
+        """Tell whether something of a thread is waiting here, by default the calling one."""
+        return bool(self._pending) and (sender or threading.get_ident()) in self._pending
 
     def full(self) -> bool:
         """Tell whether one more should be refused."""
         return self.queued_bytes >= self._max_bytes
 
-    def put(self, act: Callable[[], object], cost: int) -> None:
-        """Have `act` done after all else that the calling thread has put here."""
+    def put(self, act: Callable[[], object], cost: int, sender: int | None = None) -> None:
+        """Have `act` done after all else that a thread, by default the calling one, has put here."""
         with self._changed:
             self._start()
-            sender = threading.get_ident()
+            sender = sender or threading.get_ident()
             self._pending[sender] += 1
             self.queued_bytes += cost
             self._queue.append((sender, cost, act))

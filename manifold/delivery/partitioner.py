@@ -7,34 +7,33 @@ never into one. Splitting a list is done before, outside of it, and again if the
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
-import pykka
-
-from manifold.actors import UNPLACED, Begin, Future, Stop, registry
+from manifold.actors import UNPLACED, ActorDeadError, Begin, Future, Stop, registry
 from manifold.actors.waiting import worker_threads
 from manifold.core.hashing import SLOT_MASK, mint_id
 from manifold.core.pid import PID, link
 from manifold.core.routing import assign, reassign
+from manifold.delivery import life
 from manifold.delivery.batch import Batch, Packed
-from manifold.delivery.loops import LoopThread
-from manifold.delivery.queues import HANDOFF_BYTES, RECIPIENT_BYTES, Queues
+from manifold.delivery.loops import CANCEL_S, LoopThread
+from manifold.delivery.queues import HANDOFF_BYTES, RECIPIENT_BYTES, Elsewhere, Queues
+from manifold.delivery.roster import Roster
 from manifold.delivery.worker import Worker
 from manifold.errors import NodeStopped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from manifold.actors import Actor
     from manifold.actors.mailbox import Inbox
     from manifold.delivery.counts import Stats
-    from manifold.delivery.receipt import Receipt
     from manifold.limits import Limits
-    from manifold.ports import Host
+    from manifold.ports import Host, Settles
 
 __all__ = ["Partitioner"]
 
@@ -57,7 +56,9 @@ class Partitioner(Queues):
         self.ended = False
         self.empty: Future[None] = Future()
         self._table = assign(len(self.workers))
-        self._serial = 0
+        self._serial = 1  # so that no actor has the id 0
+        # Actors whose constructor made their PID known before they are started, or never are.
+        self._unstarted: weakref.WeakValueDictionary[int, Actor] = weakref.WeakValueDictionary()
 
     def _hire(self, index: int, loop: asyncio.AbstractEventLoop | LoopThread) -> Worker:
         if not isinstance(loop, LoopThread):
@@ -72,7 +73,11 @@ class Partitioner(Queues):
     def mint(self, actor: Actor) -> PID:
         """Give an actor its PID; once."""
         with self.lock:
-            return actor._pid or self._mint(actor)
+            pid = actor._pid
+            if pid is None:
+                pid = self._mint(actor)
+                self._unstarted[pid.id] = actor
+            return pid
 
     def _mint(self, actor: Actor) -> PID:
         pid = actor._pid = PID(self.host.id, mint_id(self._serial))
@@ -82,7 +87,7 @@ class Partitioner(Queues):
 
     def admit(self, actor: Actor) -> None:
         """Start an actor. One with an `on_start` is begun by its worker, before any message."""
-        begins = type(actor).on_start is not pykka.Actor.on_start
+        begins = actor._begins()
         with self.lock:
             self._check_open()
             if actor._pid is None:
@@ -99,10 +104,18 @@ class Partitioner(Queues):
                     self._place(actor)
                 self._queue_control(actor, Begin(), None)
 
+    def abandon(self, actor: Actor) -> None:
+        """Give up an actor whose constructor has failed: what was sent to it is dead."""
+        actor._abandoned = True
+        with self.lock:
+            self._queue_control(actor, Stop(), None)
+
     def _place(self, actor: Actor) -> None:
         number = actor.pid.id
         actor._lane = self._lane_of(actor)
         self.actors[number] = actor
+        if self._unstarted:
+            self._unstarted.pop(number, None)
 
     def _lane_of(self, actor: Actor) -> int:
         return 2 * self._table[actor.pid.id & SLOT_MASK] + (actor._stands_in or actor._handles_async())
@@ -110,11 +123,14 @@ class Partitioner(Queues):
     def _expect(self, actor: Actor) -> None:
         """Somebody sends to an actor whose constructor made its PID known, and which is not started yet."""
         self._place(actor)
-        self.workers[actor._lane >> 1].queue.append((Worker.expect, (actor,), True))
+        self.workers[actor._lane >> 1].queue.append((Worker.await_birth, actor, ()))
 
     def find(self, pid: PID) -> Actor | None:
         """Give the running actor of a PID of this node, or None."""
-        return pid._actor or self.actors.get(pid.id)
+        return pid._actor or self._find(pid.id)
+
+    def _find(self, number: int) -> Actor | None:
+        return self.actors.get(number) or self._unstarted.get(number)
 
     def remove(self, actor: Actor) -> None:
         """An actor has ended: nobody finds it any more."""
@@ -129,7 +145,7 @@ class Partitioner(Queues):
 
     # To one.
 
-    def post(self, actor: Actor, message: Any, reply: Any = None, receipt: Receipt | None = None) -> None:
+    def post(self, actor: Actor, message: Any, reply: Any = None, receipt: Settles | None = None) -> None:
         """Queue one message for one actor. Raises Overloaded, with all counted, when its worker's queue is full."""
         if self.offload.holds():
             with self.lock:
@@ -142,14 +158,14 @@ class Partitioner(Queues):
         if not taken:
             raise self.overloaded(1)
 
-    def _post_later(self, actor: Actor, message: Any, reply: Any, receipt: Receipt | None) -> None:
+    def _post_later(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None) -> None:
         with self.lock:
             taken = self._post(actor, message, reply, receipt)
         if not taken and reply is not None:
             error = self.overloaded(1)
             reply.set_exception((type(error), error, None))
 
-    def _post(self, actor: Actor, message: Any, reply: Any, receipt: Receipt | None) -> bool:
+    def _post(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None) -> bool:
         worker = self.worker_of(actor)
         if self.full(worker):
             self.refuse(1, receipt)
@@ -159,12 +175,16 @@ class Partitioner(Queues):
         self.wake(worker)
         return True
 
+    def behind(self, act: Callable[[], object]) -> None:
+        """Do something in order with what the calling thread has offloaded: now, or when that is done."""
+        if self.offload.holds():
+            self.offload.put(act, HANDOFF_BYTES)
+        else:
+            act()
+
     def control(self, actor: Actor, message: Any, reply: Any = None) -> None:
         """Queue a control message: in order with all else the calling thread sends, never shed, not counted."""
-        if self.offload.holds():
-            self.offload.put(lambda: self._control(actor, message, reply), 0)
-        else:
-            self._control(actor, message, reply)
+        self.behind(lambda: self._control(actor, message, reply))
 
     def _control(self, actor: Actor, message: Any, reply: Any) -> None:
         with self.lock:
@@ -178,10 +198,19 @@ class Partitioner(Queues):
     def worker_of(self, actor: Actor) -> Worker:
         return self.workers[self.lane(actor) >> 1]
 
+    def threads_of(self, actor: Actor) -> set[int]:
+        """Give the threads of the worker that an actor belongs to, and of the one that it has not left yet."""
+        with self.lock:
+            workers = [self.worker_of(actor)]
+            if actor._home is not None:
+                workers.append(actor._home)
+            workers += [worker for worker in (*self.workers, *self.former) if actor in worker.leaving]
+        return {worker.thread for worker in workers}
+
     # To many.
 
     def send_running(
-        self, recipients: Sequence[PID], message: Any, receipt: Receipt | None, data: bytes | None, uncounted: int
+        self, recipients: Sequence[PID], message: Any, receipt: Settles | None, data: bytes | None, uncounted: int
     ) -> int | None:
         """Queue a message for actors that all run here, one batch per worker; how many were shed.
 
@@ -198,24 +227,56 @@ class Partitioner(Queues):
                     self.sent += uncounted
                     return self._queue_lanes(lanes, versions, message, receipt, data)
 
-    def send(
-        self, pids: Sequence[PID], message: Any, receipt: Receipt | None, data: bytes | None, uncounted: int
-    ) -> int:
-        """The same for any PIDs of this node: copies of PIDs, actors that have ended or are not started yet."""
+    def send(self, pids: Sequence[PID], message: Any, receipt: Settles | None, data: bytes | None) -> int:
+        """The same for any PIDs of this node (copies, actors that have ended or are not started yet); not counting."""
         while True:
             epoch = self.epoch
             versions = [worker.version for worker in self.workers]
             found = [actor for pid in pids if (actor := self.find(pid)) is not None]
-            unplaced = [actor for actor in found if actor._lane == UNPLACED]
-            if (lanes := self._fill(found, len(versions))) is None:
+            if (filled := self._fill(found, len(versions))) is None:
                 continue
+            lanes, unplaced = filled
             with self.lock:
                 if epoch == self.epoch:
-                    self.sent += uncounted
                     self.bury(len(pids) - len(found), receipt)
                     shed = self._queue_lanes(lanes, versions, message, receipt, data)
                     content = message if data is None else Packed(data)
                     return shed + sum(not self._post(actor, content, None, receipt) for actor in unplaced)
+
+    # What comes from other nodes, where it was counted as sent. All of it has a receipt, or what stands for one.
+
+    def take(self, ids: Sequence[int], message: Any, receipt: Settles) -> None:
+        """Queue a message for the actors with these ids."""
+        while True:
+            epoch = self.epoch
+            versions = [worker.version for worker in self.workers]
+            find = self._find
+            found = [actor for number in ids if (actor := find(number)) is not None]
+            if (filled := self._fill(found, len(versions))) is None:
+                continue
+            lanes, unplaced = filled
+            with self.lock:
+                if epoch == self.epoch:
+                    self.bury(len(ids) - len(found), receipt)
+                    self._queue_lanes(lanes, versions, message, receipt, None)
+                    for actor in unplaced:
+                        self._post(actor, message, None, receipt)
+                    return
+
+    def take_one(self, number: int, message: Any, reply: Any, receipt: Settles) -> None:
+        """Queue a question for the actor with this id."""
+        actor = self._find(number)
+        with self.lock:
+            if actor is None:
+                self.bury(1, receipt)
+            elif self._post(actor, message, reply, receipt):
+                return
+        error = ActorDeadError(f"{self.host.id}/{number} not found") if actor is None else self.overloaded(1)
+        reply.set_exception((type(error), error, None))
+
+    def roster(self, left: Callable[[int], None]) -> Roster:
+        """Give a replica for the members of another node's audience; it is never refused room."""
+        return Roster(self, left)
 
     def _split(self, recipients: Sequence[PID], workers: int) -> Lanes | None:
         lanes: Lanes = [[] for _ in range(2 * workers)]
@@ -230,18 +291,20 @@ class Partitioner(Queues):
             return None
         return lanes
 
-    def _fill(self, actors: Iterable[Actor], workers: int) -> Lanes | None:
+    def _fill(self, actors: Iterable[Actor], workers: int) -> tuple[Lanes, list[Actor]] | None:
+        """Give actors by lane, and those that have none yet; None if a resize came between, to look again."""
         lanes: Lanes = [[] for _ in range(2 * workers)]
+        unplaced: list[Actor] = []
         try:
             for actor in actors:
-                if actor._lane != UNPLACED:
-                    lanes[actor._lane].append(actor)
-        except IndexError:  # a resize between the two; look again
+                lane = actor._lane
+                (unplaced if lane == UNPLACED else lanes[lane]).append(actor)
+        except IndexError:
             return None
-        return lanes
+        return lanes, unplaced
 
     def _queue_lanes(
-        self, lanes: Lanes, versions: Sequence[int], message: Any, receipt: Receipt | None, data: bytes | None
+        self, lanes: Lanes, versions: Sequence[int], message: Any, receipt: Settles | None, data: bytes | None
     ) -> int:
         shed = 0
         for worker, version, plain, busying in zip(self.workers, versions, lanes[::2], lanes[1::2], strict=True):
@@ -254,7 +317,7 @@ class Partitioner(Queues):
             for actors, is_async in ((plain, False), (busying, True)):
                 if actors:
                     cost = HANDOFF_BYTES + RECIPIENT_BYTES * len(actors)
-                    self.queue_batch(worker, Batch(actors, content, receipt, version, cost, is_async))
+                    self.queue_batch(worker, Batch(actors, content, receipt, version, cost, is_async), len(actors))
             self.wake(worker)
         return self.refuse(shed, receipt)
 
@@ -277,13 +340,14 @@ class Partitioner(Queues):
             self._check_open()
             everyone = [*self.workers, *map(self._hire, range(len(self.workers), workers), loops)]
             self._table = reassign(self._table, workers)
-            self.epoch += 1
             self._relocate(everyone)
             self.workers = everyone[:workers]
             for worker in everyone[workers:]:
                 self.former.append(worker)
                 worker.queue.append((Worker.retire, True))
                 self.wake(worker)
+            # Last: who reads the epoch without the lock, and finds it the same under it, saw no half of this.
+            self.epoch += 1
 
     def _relocate(self, everyone: Sequence[Worker]) -> None:
         leaving: dict[Worker, list[tuple[Actor, Worker]]] = {}
@@ -296,7 +360,7 @@ class Partitioner(Queues):
                 coming.setdefault(new, []).append(actor)
                 actor._lane = lane
         for worker, actors in coming.items():
-            worker.queue.append((Worker.expect, actors, False))
+            worker.queue.append((Worker.expect, actors))
             self.wake(worker)
         for worker, moves in leaving.items():
             worker.queue.append((Worker.release, moves))
@@ -304,10 +368,7 @@ class Partitioner(Queues):
 
     def settle(self, actor: Actor, worker: Worker, inbox: Inbox, *, unborn: bool = False) -> None:
         """An actor has left its old worker: hand it to the new one, behind all that its thread sent meanwhile."""
-        if self.offload.holds():
-            self.offload.put(lambda: self._settle(actor, worker, inbox, unborn), 0)
-        else:
-            self._settle(actor, worker, inbox, unborn)
+        self.behind(lambda: self._settle(actor, worker, inbox, unborn))
 
     def _settle(self, actor: Actor, worker: Worker, inbox: Inbox, unborn: bool) -> None:
         with self.lock:
@@ -316,7 +377,8 @@ class Partitioner(Queues):
 
     def retired(self, worker: Worker) -> None:
         """The last actor has left a worker that is not wanted any more."""
-        self.threads[worker].stop(worker.tasks, time.monotonic() + self.limits.stop_grace_s)
+        until = time.monotonic() + self.limits.stop_grace_s
+        self.threads[worker].stop(worker.tasks, until, lambda: self.take_over(worker))
 
     def worker_threads(self) -> list[int]:
         """Give the identities of the threads that run the workers."""
@@ -327,7 +389,6 @@ class Partitioner(Queues):
     def close(self) -> None:
         """Refuse new actors, and have all there are stop after what is queued for them, last started first."""
         self.offload.flush(self.limits.stop_grace_s)
-        self.offload.close()
         with self.lock:
             self.closed = True
             for actor in reversed(list(self.actors.values())):
@@ -343,17 +404,24 @@ class Partitioner(Queues):
         self.workers[0].work_off()
         self.workers[0].cancel()
 
-    async def work_off_loop(self, timeout_s: float) -> None:
-        """Wait, on the loop of the one worker, until all have stopped; then give up what is still suspended."""
+    async def work_off_loop(self, timeout_s: float) -> bool:
+        """Wait, on the loop of the one worker, until all have stopped; False if they have not in time."""
         worker = self.workers[0]
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(timeout_s):
                 await self.empty
-                while worker.tasks:
-                    await asyncio.wait(worker.tasks)
+                while others := worker.tasks - {asyncio.current_task()}:
+                    await asyncio.wait(others)
+        except TimeoutError:
+            return False
+        return True
+
+    async def cancel_here(self) -> None:
+        """Cancel what is still suspended on the loop of the one worker, and give it a moment to end."""
+        worker = self.workers[0]
         worker.cancel()
-        while worker.tasks:
-            await asyncio.wait(worker.tasks)
+        if worker.tasks:
+            await asyncio.wait(worker.tasks, timeout=CANCEL_S)
 
     def runs(self) -> bool:
         """Tell whether the workers' loops do anything at all: one that is not ours may have ended."""
@@ -361,24 +429,23 @@ class Partitioner(Queues):
 
     def end_threads(self, until: float) -> None:
         """End the workers' threads; handlers and hooks that are suspended have until then."""
-        for worker, thread in self.threads.items():
+        threads = list(self.threads.items())
+        for worker, thread in threads:
             thread.stop(worker.tasks, until)
-        for worker, thread in self.threads.items():
+        for worker, thread in threads:
             if not thread.join(until):
                 logger.warning("worker %d of %s is stuck in a handler", worker.index, self.host.id)
 
-    def bury_all(self) -> int:
-        """Count what is left as dead, for nothing runs here any more; how many actors that are."""
+    def bury_all(self) -> None:
+        """Count what is left as dead, for nothing runs here any more."""
+        self.offload.flush(CANCEL_S)
+        self.offload.close()
         self.ended = True
         for worker in [*self.workers, *self.former]:
             worker.abandon()
-        left = list(self.actors.values())
-        for actor in left:
-            actor._dead = True
-            self.remove(actor)
-            registry.unregister(actor.actor_ref)
-        return len(left)
+        for actor in list(self.actors.values()):
+            life.bury(self.workers[0], actor)
 
-    def stats(self, handoffs: int) -> Stats:
+    def stats(self, elsewhere: Elsewhere) -> Stats:
         """Give the node's counts."""
-        return self.counts(len(self.actors), handoffs)
+        return self.counts(len(self.actors), elsewhere)

@@ -10,20 +10,23 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from manifold.actors import Future
-from manifold.delivery.counts import DEAD, SHED, Stats
+from manifold.delivery.counts import Stats
 from manifold.delivery.offload import Offload
 from manifold.delivery.worker import Worker
 from manifold.errors import Overloaded
+from manifold.ports import DEAD, SHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from manifold.delivery.batch import Batch
-    from manifold.delivery.receipt import Receipt
     from manifold.limits import Limits
-    from manifold.ports import Host
+    from manifold.ports import Host, Settles
 
-__all__ = ["HANDOFF_BYTES", "RECIPIENT_BYTES", "Queues"]
+__all__ = ["HANDOFF_BYTES", "RECIPIENT_BYTES", "Elsewhere", "Queues"]
+
+Elsewhere = tuple[int, int, int, int, int]
+"""What became of messages to other nodes: delivered, dead, shed, unreachable; and hand-offs to them."""
 
 HANDOFF_BYTES = 256
 RECIPIENT_BYTES = 8
@@ -41,22 +44,17 @@ class Queues:
         self.former: list[Worker] = []
         self.offload = Offload(f"{host.id}-sender", limits.offload_queue_max_bytes, self.relieve)
         self.sent = 0
-        self.dead = 0
-        self.shed = 0
-        self.unreachable = 0
+        self._settled = [0, 0, 0]
         self._relief: list[Future[None]] = []
 
     # Queueing. All under the lock.
 
-    def queue_batch(self, worker: Worker, batch: Batch) -> None:
+    def queue_batch(self, worker: Worker, batch: Batch, recipients: int) -> None:
         """Queue a batch; the worker is to be woken afterwards."""
         worker.queued_bytes += batch.cost
         worker.queue.append((Worker.batch, batch))
-
-    def leave_behind(self, index: int, entry: tuple[Any, ...]) -> None:
-        """Queue what may wait until its worker is awake. Without the lock."""
-        if index < len(self.workers):
-            self.workers[index].queue.append(entry)
+        if batch.receipt is not None and batch.receipt.own:
+            batch.receipt.await_thread(worker.thread, recipients)
 
     def wake(self, worker: Worker) -> None:
         """Have a worker look at its queue, if it rests."""
@@ -82,12 +80,24 @@ class Queues:
             worker.awake = bool(worker.queue)
             return not worker.awake
 
-    def refuse(self, shed: int, receipt: Receipt | None) -> int:
+    def refuse(self, shed: int, receipt: Settles | None) -> int:
         """Count what a full queue refused."""
-        self.shed += shed
-        if receipt is not None and shed:
-            receipt.settle(self.host.id, SHED, shed)
+        self._settle_here(receipt, SHED, shed)
         return shed
+
+    def bury(self, dead: int, receipt: Settles | None) -> None:
+        """Count what was for actors that are not there."""
+        self._settle_here(receipt, DEAD, dead)
+
+    def _settle_here(self, receipt: Settles | None, cause: int, number: int) -> None:
+        if receipt is None or receipt.own:
+            self._settled[cause] += number
+        if receipt is not None and number:
+            receipt.settle(self.host.id, cause, number)
+
+    def holds_too_much(self, items: int) -> bool:
+        """Tell whether so many held messages are as much as may wait for a worker."""
+        return items * HANDOFF_BYTES >= self.limits.worker_queue_max_bytes
 
     def full(self, worker: Worker) -> bool:
         return worker.queued_bytes - worker.done_bytes >= self.limits.worker_queue_max_bytes
@@ -95,12 +105,6 @@ class Queues:
     def overloaded(self, shed: int) -> Overloaded:
         """Give the error of a send that found a queue full."""
         return Overloaded([self.host.id], shed, "a worker's queue")
-
-    def bury(self, dead: int, receipt: Receipt | None) -> None:
-        """Count what was for actors that are not there."""
-        self.dead += dead
-        if receipt is not None and dead:
-            receipt.settle(self.host.id, DEAD, dead)
 
     # What is counted elsewhere than in a queue.
 
@@ -115,17 +119,24 @@ class Queues:
             self.sent += number
             self.bury(number, None)
 
-    def count_unreachable(self, number: int) -> None:
-        """Count what was for nodes that are not connected."""
-        with self.lock:
-            self.unreachable += number
-
-    def refuse_all(self, number: int, receipt: Receipt | None) -> None:
+    def refuse_all(self, number: int, receipt: Settles | None) -> None:
         """Count what the offload queue refused."""
         with self.lock:
             self.refuse(number, receipt)
 
     # Room.
+
+    def queued_bytes(self) -> int:
+        """Give what waits for all workers."""
+        return sum(worker.queued_bytes - worker.done_bytes for worker in (*self.workers, *self.former))
+
+    def take_over(self, worker: Worker) -> None:
+        """Keep the counts of a worker that is gone."""
+        with self.lock:
+            if worker not in self.former:
+                return
+            self.former.remove(worker)
+            self._settled = [before + now for before, now in zip(self._settled, worker.counts, strict=True)]
 
     def roomy(self) -> bool:
         """Tell whether every queue is below its high-water mark."""
@@ -150,18 +161,15 @@ class Queues:
             for future in waiting:
                 future.set(None)
 
-    def counts(self, actors: int, handoffs: int) -> Stats:
+    def counts(self, actors: int, elsewhere: Elsewhere) -> Stats:
         """Count. What was settled is read before what was sent, so that nothing is ever settled but not sent."""
-        everyone = [*self.workers, *self.former]
-        delivered = sum(worker.delivered for worker in everyone)
-        dead = self.dead + sum(worker.dead for worker in everyone)
-        shed = self.shed + sum(worker.shed for worker in everyone)
-        unreachable = self.unreachable
-        settled = delivered + dead + shed + unreachable
         with self.lock:
+            here = [worker.counts for worker in (*self.workers, *self.former)]
+            delivered, dead, shed = map(sum, zip(self._settled, elsewhere[:3], *here, strict=True))
             sent = self.sent
-            queued = sum(worker.queued_bytes - worker.done_bytes for worker in everyone)
+        unreachable, handoffs = elsewhere[3:]
+        in_flight = sent - delivered - dead - shed - unreachable
         return Stats(
-            sent, delivered, dead, shed, unreachable, sent - settled,
-            actors, len(self.workers), queued, handoffs,
+            sent, delivered, dead, shed, unreachable, in_flight,
+            actors, len(self.workers), self.queued_bytes(), handoffs,
         )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from manifold.actors import Future
@@ -10,7 +11,7 @@ from manifold.actors.waiting import blocking_wait, is_worker_thread
 from manifold.delivery.counts import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Generator
     from typing import Any
 
 __all__ = ["Receipt"]
@@ -24,10 +25,13 @@ class Receipt:
     is complete at once, and empty.
     """
 
-    def __init__(self, producers: Callable[[], Iterable[int]]) -> None:
+    own = True
+    """It speaks of what this node counted as sent."""
+
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open = -1
-        self._producers = producers
+        self._threads: Counter[int] = Counter()
         self._counts: dict[str, list[int]] = {}
         self._done: Future[dict[str, Outcome]] = Future()
 
@@ -37,6 +41,11 @@ class Receipt:
         if not recipients:
             self._done.set({})
 
+    def await_thread(self, thread: int, recipients: int) -> None:
+        """Say that the worker of this thread has to account for so many."""
+        with self._lock:
+            self._threads[thread] += recipients
+
     def settle(self, node: str, cause: int, number: int) -> None:
         """Account for some of the recipients on one node."""
         with self._lock:
@@ -45,6 +54,8 @@ class Receipt:
                 counts = self._counts[node] = [0, 0, 0, 0]
             counts[cause] += number
             self._open -= number
+            if (thread := threading.get_ident()) in self._threads:
+                self._threads[thread] -= number
             complete = not self._open
         if complete:
             self._done.set({node: Outcome(*counts) for node, counts in self._counts.items()})
@@ -58,7 +69,7 @@ class Receipt:
         the workers that still have to deliver.
         """
         if not self.done() and is_worker_thread():
-            with blocking_wait(self._producers()):
+            with blocking_wait(thread for thread, number in list(self._threads.items()) if number > 0):
                 return self._done.get(timeout=timeout)  # type: ignore[no-any-return]
         return self._done.get(timeout=timeout)  # type: ignore[no-any-return]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ class Timer:
 
     def __init__(self, timers: Timers, act: Callable[[], object]) -> None:
         self._timers = timers
+        self._sender = threading.get_ident()
         self._act: Callable[[], object] | None = act
         self._handle: asyncio.TimerHandle | None = None  # of the loop's thread alone
 
@@ -43,12 +45,8 @@ class Timer:
             self._handle = loop.call_at(at, self._fire)
 
     def _fire(self) -> None:
-        if (act := self._timers.take(self)) is None:
-            return
-        try:
-            act()
-        except ManifoldError as error:
-            logger.warning("send_after: %s", error)
+        if (act := self._timers.take(self)) is not None:
+            self._timers.behind(self._sender, lambda: _do(act))
 
 
 class Timers:
@@ -73,7 +71,16 @@ class Timers:
     def call(self, act: Callable[..., object], *args: Any) -> None:
         """Call on the loop's thread, in the context of the node."""
         worker = self._node.workers[0]
-        worker.loop.call_soon_threadsafe(act, *args, context=worker.context)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing fires any more
+            worker.loop.call_soon_threadsafe(act, *args, context=worker.context)
+
+    def behind(self, sender: int, act: Callable[[], object]) -> None:
+        """Do something behind all that a thread has offloaded."""
+        offload = self._node.offload
+        if offload.holds(sender):
+            offload.put(act, 0, sender)
+        else:
+            act()
 
     def take(self, timer: Timer) -> Callable[[], object] | None:
         """Give what a timer has to do to the first who asks."""
@@ -81,3 +88,10 @@ class Timers:
             act, timer._act = timer._act, None
             self._pending -= act is not None
         return act
+
+
+def _do(act: Callable[[], object]) -> None:
+    try:
+        act()
+    except ManifoldError as error:
+        logger.warning("send_after: %s", error)

@@ -17,10 +17,10 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from manifold import ports
-from manifold.actors import CONTROL, PROXY, Begin, Unwatch, Watch, mailbox
+from manifold.actors import CONTROL, PROXY, Begin, Stop, Unwatch, Watch, mailbox
 from manifold.delivery import life
 from manifold.delivery.batch import opened
-from manifold.delivery.counts import DELIVERED
+from manifold.ports import DELIVERED
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from manifold.actors import Actor
     from manifold.delivery.batch import Batch, Part
     from manifold.delivery.partitioner import Partitioner
-    from manifold.delivery.receipt import Receipt
-    from manifold.ports import Watcher
+    from manifold.ports import Settles, Watcher
 
     Rest = Coroutine[Any, Any, Any] | None
 
@@ -46,6 +45,16 @@ Entry = tuple[Any, ...]
 _SINGLY = CONTROL | PROXY
 
 
+class Visit:
+    """An actor that is on its way to a worker: what came for it meanwhile, and where it goes on to, if it does."""
+
+    __slots__ = ("inbox", "to")
+
+    def __init__(self) -> None:
+        self.inbox: mailbox.Inbox = deque()
+        self.to: Worker | None = None
+
+
 class Worker:
     """One worker of a node. All methods but `wake`, `push` and `abandon` run on its event loop's thread."""
 
@@ -58,20 +67,26 @@ class Worker:
         self.awake = False  # under the node's lock, as is queued_bytes
         self.queued_bytes = 0
         self.done_bytes = 0
-        self.delivered = 0
-        self.dead = 0
-        self.shed = 0
+        self.counts = [0, 0, 0]
         self.version = 0
         self.unsettled = 0
-        self.arriving: dict[Actor, mailbox.Inbox] = {}
-        self.unborn: set[Actor] = set()
+        self.visits: dict[Actor, deque[Visit]] = {}
+        self.unborn: dict[Actor, mailbox.Inbox] = {}
         self.leaving: dict[Actor, Worker] = {}
+        self.draining = False
         self.retiring = False
         self.tasks: set[asyncio.Task[None]] = set()
         self._slice_s = node.limits.slice_s
         self._chunk = CHUNK
         self.context = contextvars.copy_context()
         self.context.run(ports.current.set, node.host)
+
+    def settle(self, receipt: Settles | None, cause: int, number: int) -> None:
+        """Account for some recipients: in this node's counts, unless another node counted them as sent."""
+        if receipt is None or receipt.own:
+            self.counts[cause] += number
+        if receipt is not None and number:
+            receipt.settle(self.node.host.id, cause, number)
 
     # From any thread.
 
@@ -87,6 +102,7 @@ class Worker:
     def _drain(self) -> None:
         queue = self.queue
         until = perf_counter() + self._slice_s
+        self.draining = True
         try:
             while perf_counter() < until:
                 if queue:
@@ -101,6 +117,8 @@ class Worker:
             # Nothing may end a worker: what went wrong was outside of every handler.
             logger.critical("worker %d of %s went on after:", self.index, self.node.host.id, exc_info=True)
             self.loop.call_soon(self._drain, context=self.context)
+        finally:
+            self.draining = False
 
     def work_off(self) -> None:
         """Work off all that is queued, now."""
@@ -110,7 +128,7 @@ class Worker:
 
     # One message.
 
-    def one(self, actor: Actor, message: Any, reply: Any, receipt: Receipt | None, cost: int) -> None:
+    def one(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None, cost: int) -> None:
         """Hand one message to one actor."""
         self.done_bytes += cost
         message = opened(message)
@@ -119,18 +137,19 @@ class Worker:
         else:
             self._defer(actor, message, reply, receipt)
 
-    def _call(self, actor: Actor, message: Any, reply: Any, receipt: Receipt | None) -> None:
+    def _call(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None) -> None:
         if (rest := self.turn(actor, message, reply, receipt)) is not None:
             self._occupy(actor, rest, None if type(message) in CONTROL else reply)
 
-    def turn(self, actor: Actor, message: Any, reply: Any, receipt: Receipt | None) -> Rest:
+    def turn(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None) -> Rest:
         """Give an actor its turn with a message or a control message; gives what is still to be awaited."""
         if type(message) in CONTROL:
             return life.control(self, actor, message, reply)
-        self.delivered += 1
+        if receipt is None:  # counted before its answer can be seen
+            self.counts[DELIVERED] += 1
+            return self.handle(actor, message, reply)
         rest = self.handle(actor, message, reply)
-        if receipt is not None:
-            receipt.settle(self.node.host.id, DELIVERED, 1)
+        self.settle(receipt, DELIVERED, 1)
         return rest
 
     def handle(self, actor: Actor, message: Any, reply: Any) -> Rest:
@@ -176,10 +195,7 @@ class Worker:
         run = self._run_async if batch.is_async else self._run
         outside = run(actors, batch)
         batch.outside += outside
-        delivered = len(actors) - outside
-        self.delivered += delivered
-        if batch.receipt is not None and delivered:
-            batch.receipt.settle(self.node.host.id, DELIVERED, delivered)
+        self.settle(batch.receipt, DELIVERED, len(actors) - outside)
 
     def _run_async(self, actors: Sequence[Actor], batch: Batch) -> int:
         message = batch.message
@@ -240,14 +256,16 @@ class Worker:
 
     # Who is not idle here.
 
-    def _defer(self, actor: Actor, message: Any, reply: Any, receipt: Receipt | None) -> None:
+    def _defer(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None) -> None:
         """A message for an actor that is dead, busy, not here yet, or a stand-in for an ordinary Pykka actor."""
         if actor._dead:
             life.dead_letter(self, actor, message, reply, receipt)
-        elif type(message) is Begin and (actor in self.unborn or actor not in self.arriving):
-            self._begin(actor)
-        elif (arriving := self.arriving.get(actor)) is not None:
-            self._keep(arriving, actor, (message, reply, receipt))
+        elif (visits := self.visits.get(actor)) is not None:
+            self._hold(visits[-1].inbox, actor, (message, reply, receipt))
+        elif actor in self.unborn:
+            self._defer_unborn(actor, message, reply, receipt)
+        elif type(message) is Begin:
+            self._begin(actor, deque())
         elif actor._stands_in:
             self._forward(actor, message, reply, receipt)
         else:
@@ -255,30 +273,42 @@ class Worker:
                 actor._inbox = deque()
             self._keep(actor._inbox, actor, (message, reply, receipt))
 
+    def _defer_unborn(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None) -> None:
+        if type(message) is Begin:
+            self.unsettled -= 1
+            self._begin(actor, self.unborn.pop(actor))
+        elif type(message) is Stop and (actor._abandoned or self.node.closed):
+            # Its constructor failed, or nobody will start it any more.
+            self.unsettled -= 1
+            life.miscarry(self, actor, self.unborn.pop(actor), reply)
+        else:
+            self._hold(self.unborn[actor], actor, (message, reply, receipt))
+
+    def _hold(self, inbox: mailbox.Inbox, actor: Actor, item: mailbox.Item) -> None:
+        """Keep what comes for an actor that is not busy but not here yet: bounded as this worker's queue is."""
+        if self.node.holds_too_much(len(inbox)) and type(item[0]) not in CONTROL:
+            life.shed(self, actor, item[1], item[2])
+        else:
+            inbox.append(item)
+
     def _keep(self, inbox: mailbox.Inbox, actor: Actor, item: mailbox.Item) -> None:
         for _, reply, receipt in mailbox.put(inbox, item, actor):
             life.shed(self, actor, reply, receipt)
 
-    def _forward(self, actor: Any, message: Any, reply: Any, receipt: Receipt | None) -> None:
+    def _forward(self, actor: Any, message: Any, reply: Any, receipt: Settles | None) -> None:
         if type(message) in CONTROL:
             life.control(self, actor, message, reply)
         elif not actor.forward(message, reply):
             life.dead_letter(self, actor, message, reply, receipt)
         else:
-            self.delivered += 1
-            if receipt is not None:
-                receipt.settle(self.node.host.id, DELIVERED, 1)
+            self.settle(receipt, DELIVERED, 1)
 
-    def _begin(self, actor: Actor) -> None:
+    def _begin(self, actor: Actor, inbox: mailbox.Inbox) -> None:
         """Start an actor: its `on_start`, then what came before it was started."""
-        inbox = self.arriving.pop(actor, None)
-        if inbox is not None:
-            self.unborn.discard(actor)
-            self.unsettled -= 1
         actor._home = self
         rest = life.begin(self, actor)
         if actor._dead:
-            life.dead_letters(self, actor, inbox or ())
+            life.dead_letters(self, actor, inbox)
         elif rest is not None or inbox:
             self._occupy(actor, rest, None, inbox)
 
@@ -341,22 +371,29 @@ class Worker:
 
     # Moving between workers.
 
-    def expect(self, actors: Sequence[Actor], unborn: bool) -> None:
-        """Hold what comes for actors that are still on another worker; or not started, if `unborn`."""
+    def expect(self, actors: Sequence[Actor]) -> None:
+        """Hold what comes for actors that are still on another worker; resizes may follow each other."""
         for actor in actors:
-            self.arriving[actor] = deque()
+            self.visits.setdefault(actor, deque()).append(Visit())
         self.unsettled += len(actors)
-        if unborn:
-            self.unborn.update(actors)
+
+    def await_birth(self, actor: Actor, inbox: mailbox.Inbox) -> None:
+        """Hold what comes for an actor that was not started yet."""
+        self.unborn[actor] = deque(item for item in inbox if type(item[0]) is not Begin)
+        self.unsettled += 1
+        if len(self.unborn[actor]) < len(inbox):
+            self._defer_unborn(actor, Begin(), None, None)
 
     def release(self, moves: Sequence[tuple[Actor, Worker]]) -> None:
         """Let actors go to another worker: what was queued for them here is done by now, or goes with them."""
         self.version += 1
         for actor, to in moves:
-            if actor in self.unborn:
-                self.unborn.discard(actor)
+            visits = self.visits.get(actor)
+            if visits is not None and visits[-1].to is None:
+                visits[-1].to = to
+            elif actor in self.unborn:
                 self.unsettled -= 1
-                self.node.settle(actor, to, self.arriving.pop(actor), unborn=True)
+                self.node.settle(actor, to, self.unborn.pop(actor), unborn=True)
             elif actor._home is self or actor._dead or actor._stands_in:
                 actor._home = None
                 self.node.settle(actor, to, deque())
@@ -365,36 +402,32 @@ class Worker:
 
     def arrive(self, actor: Actor, inbox: mailbox.Inbox, unborn: bool) -> None:
         """Take over an actor: first what it brought along, then what came meanwhile."""
-        inbox.extend(self.arriving.pop(actor))
+        visits = self.visits[actor]
+        visit = visits.popleft()
+        if not visits:
+            del self.visits[actor]
         self.unsettled -= 1
-        to = self.leaving.pop(actor, None)
-        if to is not None:
-            self.node.settle(actor, to, inbox, unborn=unborn)
+        inbox.extend(visit.inbox)
+        if visit.to is not None:
+            self.node.settle(actor, visit.to, inbox, unborn=unborn)
             self.retire()
+        elif actor._dead:
+            life.dead_letters(self, actor, inbox)
         elif unborn:
-            self._await_birth(actor, inbox)
-        elif actor._dead or actor._stands_in:
+            self.await_birth(actor, inbox)
+        elif actor._stands_in:
             for item in inbox:
-                self._defer(actor, *item)
+                self._forward(actor, *item)
         elif inbox:
             self._occupy(actor, None, None, inbox)
         else:
             actor._home = self
 
-    def _await_birth(self, actor: Actor, inbox: mailbox.Inbox) -> None:
-        begun = next((item for item in inbox if type(item[0]) is Begin), None)
-        if begun is not None:
-            inbox.remove(begun)
-        self.arriving[actor] = inbox
-        self.unborn.add(actor)
-        self.unsettled += 1
-        if begun is not None:
-            self._begin(actor)
-
     def retire(self, now: bool = False) -> None:  # noqa: FBT002
         """Stop the event loop once the last actor has left, if this worker is no longer wanted."""
         self.retiring |= now
-        if self.retiring and not self.leaving and not self.arriving:
+        if self.retiring and not (self.leaving or self.visits or self.unborn):
+            self.retiring = False
             self.node.retired(self)
 
     # When the node stops.
@@ -412,5 +445,8 @@ class Worker:
                 life.dead_letter(self, *args[:4])
             elif method is Worker.batch:
                 life.dead_batch(self, args[0])
-        for actor, inbox in self.arriving.items():
+        for actor, visits in self.visits.items():
+            for visit in visits:
+                life.dead_letters(self, actor, visit.inbox)
+        for actor, inbox in self.unborn.items():
             life.dead_letters(self, actor, inbox)

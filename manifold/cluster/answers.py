@@ -1,0 +1,83 @@
+"""Answers between nodes: a value, or an exception in a form that says the same on the other side.
+
+Only Python's own exceptions are built again, from plain arguments; any other becomes a `RemoteError`. Nothing that
+comes in names a class to be loaded.
+"""
+
+from __future__ import annotations
+
+import builtins
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from manifold.actors import ActorDeadError
+from manifold.core.bodies import Answer
+from manifold.core.codec import decode, encode
+from manifold.errors import NotSerializable, RemoteError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Reply", "exception_of"]
+
+_OWN = {
+    name: kind
+    for name, kind in vars(builtins).items()
+    if isinstance(kind, type) and issubclass(kind, Exception) and kind.__name__ == name
+}
+_DEAD = "pykka.ActorDeadError"
+
+
+class Reply:
+    """What an asked actor's worker answers to, in the place of the asker's future."""
+
+    def __init__(self, question: int, put: Callable[[Answer], object]) -> None:
+        self._question = question
+        self._put = put
+
+    def set(self, value: Any = None) -> None:
+        """Answer with a value; one that cannot travel becomes an error at the asker."""
+        try:
+            data = encode(value)
+        except NotSerializable as error:
+            self.set_exception((type(error), error, error.__traceback__))
+        else:
+            self._put(Answer(self._question, raised=False, value=data))
+
+    def set_exception(self, exc_info: Any) -> None:
+        """Answer with an exception."""
+        self._put(Answer(self._question, raised=True, value=_described(exc_info[1])))
+
+
+def _described(error: BaseException) -> bytes:
+    text = "".join(traceback.format_exception(error))
+    kind = type(error)
+    name = kind.__qualname__ if _OWN.get(kind.__name__) is kind else f"{kind.__module__}.{kind.__qualname__}"
+    if kind is ActorDeadError:
+        name = _DEAD
+    try:
+        return encode([name, list(error.args), str(error), text])
+    except NotSerializable:
+        return encode([name, None, _plain(str(error)), _plain(text)])
+
+
+def _plain(text: str) -> str:
+    return text.encode(errors="replace").decode()
+
+
+def exception_of(value: memoryview | bytes) -> Exception:
+    """Build the exception that an answer describes."""
+    described = decode(value)
+    if not (isinstance(described, list) and len(described) == 4):
+        return RemoteError("unknown", "the answer describes no exception", "")
+    name, args, text, traceback_text = described
+    if name == _DEAD:
+        return ActorDeadError(text)
+    if (kind := _OWN.get(name)) is not None and isinstance(args, list):
+        try:
+            error: Exception = kind(*args)
+        except Exception:  # noqa: BLE001  # arguments of another version of the class
+            return RemoteError(str(name), str(text), str(traceback_text))
+        error.add_note(f"Raised on another node:\n{traceback_text}")
+        return error
+    return RemoteError(str(name), str(text), str(traceback_text))

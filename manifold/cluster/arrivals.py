@@ -1,0 +1,136 @@
+"""What comes from one other node, and what this node keeps for it: replicas of its audiences, and its monitors.
+
+Everything is called on the I/O thread, in the order in which the other node sent it, and queued for this node's
+workers right away: so that order is kept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from manifold.cluster.answers import Reply
+from manifold.cluster.tally import Arrival, Tally
+from manifold.core.bodies import Ask, AudienceChange, AudienceSend, Down, Kind, Outcome, Send, Watch
+from manifold.core.codec import decode
+from manifold.core.pid import PID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from manifold.ports import Host, Settles
+
+    Put = Callable[[Kind, Sequence[bytes]], object]
+
+__all__ = ["Arrivals"]
+
+
+class _RemoteWatcher:
+    """Tells another node that an actor it monitors has ended, behind all that this thread has offloaded."""
+
+    def __init__(self, monitor: int, put: Put, host: Host) -> None:
+        self._monitor = monitor
+        self._put = put
+        self._host = host
+
+    def on_end(self, pid: PID, reason: str) -> None:  # noqa: ARG002
+        parts = Down(self._monitor, reason).pack()
+        self._host.local.behind(lambda: self._put(Kind.DOWN, parts))
+
+
+class Arrivals:
+    """The receiving side of one peer. `put` queues a frame to it that must not be refused."""
+
+    def __init__(self, host: Host, put: Put, tally: Tally) -> None:
+        self._host = host
+        self._put = put
+        self._tally = tally
+        self._replicas: dict[int, Any] = {}
+        self._watchers: dict[int, tuple[PID, _RemoteWatcher]] = {}
+        self.handlers: dict[int, Callable[[memoryview], None]] = {
+            Kind.SEND: self._send,
+            Kind.AUDIENCE_CHANGE: self._change,
+            Kind.AUDIENCE_SEND: self._audience_send,
+            Kind.ASK: self._ask,
+            Kind.WATCH: self._watch,
+            Kind.UNWATCH: self._unwatch,
+        }
+
+    def close(self) -> None:
+        """The node has gone down: forget what was kept for it."""
+        for replica in self._replicas.values():
+            replica.close()
+        self._replicas = {}
+        for pid, watcher in self._watchers.values():
+            self._host.demonitor(pid, watcher)
+        self._watchers = {}
+
+    def _send(self, body: memoryview) -> None:
+        sent = Send.unpack(body)
+        self._host.local.take(sent.ids, decode(sent.message), self._settles(sent.receipt, len(sent.ids)))
+
+    def _audience_send(self, body: memoryview) -> None:
+        sent = AudienceSend.unpack(body)
+        message = decode(sent.message)
+        settles = self._settles(sent.receipt, sent.members)
+        replica = self._replica(sent.audience)
+        with replica.lock:
+            replica.send(message, settles, None, sent.members, 0)
+
+    def _change(self, body: memoryview) -> None:
+        change = AudienceChange.unpack(body)
+        if not change.ids:
+            self._replicas.pop(change.audience, _NO_REPLICA).close()
+            return
+        replica = self._replica(change.audience)
+        pids = [PID(self._host.id, number) for number in change.ids]
+        if change.joins:
+            self._tell_left(change.audience, replica.update(pids))
+        else:
+            for pid in pids:
+                replica.discard(pid.id)
+
+    def _replica(self, audience: int) -> Any:
+        replica = self._replicas.get(audience)
+        if replica is None:
+            left = lambda number: self._tell_left(audience, [number])  # noqa: E731
+            replica = self._replicas[audience] = self._host.local.roster(left)
+        return replica
+
+    def _tell_left(self, audience: int, ids: Sequence[int]) -> None:
+        if ids:
+            parts = AudienceChange(audience, joins=False, ids=ids).pack()
+            self._host.local.behind(lambda: self._put(Kind.AUDIENCE_LEFT, parts))
+
+    def _ask(self, body: memoryview) -> None:
+        ask = Ask.unpack(body)
+        reply = Reply(ask.question, lambda answer: self._put(Kind.ANSWER, answer.pack()))
+        self._host.local.take_one(ask.id, decode(ask.message), reply, self._tally)
+
+    def _watch(self, body: memoryview) -> None:
+        watch = Watch.unpack(body)
+        pid = PID(self._host.id, watch.id)
+        watcher = _RemoteWatcher(watch.monitor, self._put, self._host)
+        self._watchers[watch.monitor] = pid, watcher
+        self._host.monitor(pid, watcher)
+
+    def _unwatch(self, body: memoryview) -> None:
+        found = self._watchers.pop(Watch.unpack(body).monitor, None)
+        if found is not None:
+            self._host.demonitor(*found)
+
+    def _settles(self, receipt: int, recipients: int) -> Settles:
+        if not receipt:
+            return self._tally
+
+        def complete(counts: list[int]) -> None:
+            self._put(Kind.OUTCOME, Outcome(receipt, *counts).pack())
+
+        return Arrival(self._tally, recipients, complete)
+
+
+class _NoReplica:
+    def close(self) -> None:
+        """Nothing: the audience was never defined here."""
+
+
+_NO_REPLICA = _NoReplica()

@@ -1,0 +1,106 @@
+"""The members of an audience that live on other nodes, where a replica of each node's share is kept.
+
+Definition, changes and sends go down the same ordered link, so they need no protocol of their own to agree.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from manifold.core.bodies import AudienceChange
+from manifold.core.pid import PID
+from manifold.errors import Overloaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from manifold.cluster.cluster import Cluster
+    from manifold.ports import Settles
+
+__all__ = ["Away"]
+
+
+class Away:
+    """One audience's members on other nodes; `number` names the audience to them."""
+
+    def __init__(self, cluster: Cluster, number: int) -> None:
+        self.lock = threading.Lock()
+        self.number = number
+        self._cluster = cluster
+        self._members: dict[str, set[int]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._members.values()))
+
+    def __iter__(self) -> Iterator[PID]:
+        return iter([PID(node, number) for node, ids in self._members.items() for number in ids])
+
+    def __contains__(self, pid: PID) -> bool:
+        return pid.id in self._members.get(pid.node, ())
+
+    def __del__(self) -> None:
+        # Without the lock, and elsewhere: this may run inside any other code.
+        self._cluster.forget_audience(self.number, list(self._members))
+
+    def update(self, groups: Mapping[str, Sequence[PID]]) -> None:
+        """Take in recipients, by node. Those on nodes that are not connected stay out. Raises Overloaded."""
+        full: dict[str, int] = {}
+        with self.lock:
+            for node, pids in groups.items():
+                if (refused := self._join(node, pids)) is not None:
+                    full[node] = refused
+        if full:
+            raise Overloaded(full, sum(full.values()), "the outbox")
+
+    def _join(self, node: str, pids: Sequence[PID]) -> int | None:
+        known = self._members.get(node, set())
+        fresh = list(dict.fromkeys(pid.id for pid in pids if pid.id not in known))
+        if not fresh:
+            return None
+        taken = self._cluster.change_audience(node, AudienceChange(self.number, joins=True, ids=fresh))
+        if taken is False:
+            return len(fresh)
+        if taken:
+            self._members.setdefault(node, set()).update(fresh)
+        return None
+
+    def discard(self, pid: PID) -> None:
+        """Take one out. Raises Overloaded when the outbox to its node is full."""
+        with self.lock:
+            if pid not in self:
+                return
+            change = AudienceChange(self.number, joins=False, ids=[pid.id])
+            if self._cluster.change_audience(pid.node, change) is False:
+                raise Overloaded([pid.node], 1, "the outbox")
+            self._drop(pid.node, [pid.id])
+
+    def close(self) -> None:
+        """Let go of all."""
+        with self.lock:
+            self._cluster.forget_audience(self.number, list(self._members))
+            self._members = {}
+
+    def counts(self) -> dict[str, int]:
+        """Give how many there are on each node. Under the lock."""
+        return {node: len(ids) for node, ids in self._members.items()}
+
+    def send(self, node: str, members: int, wire: bytes, receipt: Settles | None) -> int:
+        """Hand a message to the members on a node; how many were shed. Under the lock."""
+        return self._cluster.send_audience(node, self.number, members, wire, receipt)
+
+    def left(self, node: str, ids: Sequence[int]) -> None:
+        """Members have ended; told by their node."""
+        with self.lock:
+            self._drop(node, ids)
+
+    def lost(self, node: str) -> None:
+        """A node has gone down."""
+        with self.lock:
+            self._members.pop(node, None)
+
+    def _drop(self, node: str, ids: Sequence[int]) -> None:
+        known = self._members.get(node, set())
+        known.difference_update(ids)
+        if not known:
+            self._members.pop(node, None)

@@ -1,0 +1,132 @@
+"""The sending side of the cluster: one hand-off to a node, or the count of what did not reach it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from manifold.cluster.away import Away
+from manifold.core.bodies import AudienceChange, AudienceSend, Kind, Send
+from manifold.errors import NodeDown, Overloaded
+from manifold.ports import SHED, UNREACHABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from manifold.cluster.peer import Peer
+    from manifold.core.pid import PID
+    from manifold.ports import Settles, Watcher
+
+__all__ = ["Cluster"]
+
+
+class Cluster:
+    """The other nodes, as this one's senders see them. Empty until links are made; see `Hub`."""
+
+    def __init__(self) -> None:
+        self.peers: dict[str, Peer] = {}  # those that are up; changed on the I/O thread alone
+        self.audiences: weakref.WeakValueDictionary[int, Away] = weakref.WeakValueDictionary()
+        # Closed audiences, and those that the garbage collector found, for the I/O thread to tell their nodes.
+        self.forgotten: deque[tuple[int, Sequence[str]]] = deque()
+        self._lock = threading.Lock()
+        self._lost = [0, 0, 0, 0]
+        self._former = [0, 0, 0]
+        self._former_handoffs = 0
+        self._numbers = itertools.count(1)
+
+    def send(self, node: str, ids: Sequence[int], wire: bytes, receipt: Settles | None) -> int:
+        """Make one hand-off to a node; how many recipients were shed. What is unreachable is counted."""
+        body = lambda number: Send(number, ids, wire).pack()  # noqa: E731
+        return self._hand_off(node, Kind.SEND, body, len(ids), receipt)
+
+    def send_audience(self, node: str, audience: int, members: int, wire: bytes, receipt: Settles | None) -> int:
+        """Make one hand-off of a message to an audience's members on a node; how many were shed."""
+        body = lambda number: AudienceSend(audience, number, members, wire).pack()  # noqa: E731
+        return self._hand_off(node, Kind.AUDIENCE_SEND, body, members, receipt)
+
+    def _hand_off(
+        self,
+        node: str,
+        kind: Kind,
+        body: Callable[[int], Sequence[bytes]],
+        recipients: int,
+        receipt: Settles | None,
+    ) -> int:
+        peer = self.peers.get(node)
+        taken = None if peer is None else peer.hand_off(kind, body, recipients, receipt)
+        if taken:
+            return 0
+        self._lose(UNREACHABLE if taken is None else SHED, node, recipients, receipt)
+        return 0 if taken is None else recipients
+
+    def change_audience(self, node: str, change: AudienceChange) -> bool | None:
+        """Hand off a change. False when the outbox is full, None when the node is not connected."""
+        peer = self.peers.get(node)
+        return None if peer is None else peer.change_audience(change)
+
+    def forget_audience(self, number: int, nodes: Sequence[str]) -> None:
+        """Have nodes forget an audience, behind what was sent to it. Takes no lock."""
+        if nodes:
+            self.forgotten.append((number, nodes))
+
+    def ask(self, pid: PID, wire: bytes, future: Any) -> None:
+        """Ask an actor of another node. The future gets the answer, or why there is none."""
+        peer = self.peers.get(pid.node)
+        taken = None if peer is None else peer.ask(pid, wire, future)
+        if taken:
+            return
+        self._lose(UNREACHABLE if taken is None else SHED, pid.node, 1, None)
+        error = NodeDown(pid.node) if taken is None else Overloaded([pid.node], 1, "the outbox")
+        future.set_exception((type(error), error, None))
+
+    def monitor(self, pid: PID, watcher: Watcher) -> None:
+        """Tell `watcher` when the actor has ended, or its node has gone down; at once if it is."""
+        peer = self.peers.get(pid.node)
+        if peer is None or not peer.monitor(pid, watcher):
+            watcher.on_end(pid, "node down")
+
+    def demonitor(self, pid: PID, watcher: Watcher) -> None:
+        """Take that back."""
+        if (peer := self.peers.get(pid.node)) is not None:
+            peer.demonitor(pid, watcher)
+
+    def audience(self) -> Away:
+        """Give the other nodes' side of a new audience."""
+        away = Away(self, next(self._numbers))
+        self.audiences[away.number] = away
+        return away
+
+    def members_left(self, audience: int, node: str, ids: Sequence[int]) -> None:
+        """Members of an audience have ended; told by their node."""
+        if (away := self.audiences.get(audience)) is not None:
+            away.left(node, ids)
+
+    def drop(self, peer: Peer) -> None:
+        """A node has gone down: what was under way to it is unreachable, and its members leave every audience."""
+        if self.peers.get(peer.node) is peer:
+            del self.peers[peer.node]
+        lost = peer.down()
+        with self._lock:
+            self._lost[UNREACHABLE] += lost
+            self._former = [before + now for before, now in zip(self._former, peer.settled, strict=True)]
+            self._former_handoffs += peer.handoffs
+            peer.counted = True
+        for away in list(self.audiences.values()):
+            away.lost(peer.node)
+
+    def totals(self) -> tuple[int, int, int, int, int]:
+        """Give what became of messages to other nodes: delivered, dead, shed, unreachable; and the hand-offs."""
+        with self._lock:
+            peers = [peer for peer in list(self.peers.values()) if not peer.counted]
+            settled = [sum(counts) for counts in zip(self._former, *(peer.settled for peer in peers), strict=True)]
+            handoffs = self._former_handoffs + sum(peer.handoffs for peer in peers)
+            return settled[0], settled[1], settled[2] + self._lost[SHED], self._lost[UNREACHABLE], handoffs
+
+    def _lose(self, cause: int, node: str, number: int, receipt: Settles | None) -> None:
+        with self._lock:
+            self._lost[cause] += number
+        if receipt is not None:
+            receipt.settle(node, cause, number)

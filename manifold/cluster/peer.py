@@ -1,0 +1,205 @@
+"""One other node: the link to it, what is open between the two, and the counts of what was handed to it."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from manifold.cluster.answers import exception_of
+from manifold.cluster.arrivals import Arrivals
+from manifold.cluster.tally import Tally
+from manifold.core.bodies import Answer, Ask, AudienceChange, Down, Kind, Outcome, Watch
+from manifold.core.codec import decode
+from manifold.core.link import LinkFull
+from manifold.errors import CodecError, NodeDown
+from manifold.ports import UNREACHABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from manifold.core.link import Link
+    from manifold.core.pid import PID
+    from manifold.ports import Host, Settles, Watcher
+
+__all__ = ["Peer"]
+
+logger = logging.getLogger("manifold")
+
+
+class Peer:
+    """One session with one other node. Senders on any thread put frames; the I/O thread does the rest."""
+
+    def __init__(
+        self,
+        address: str,
+        link: Link,
+        host: Host,
+        wake: Callable[[], None],
+        left: Callable[[int, str, Sequence[int]], None],
+    ) -> None:
+        self.address = address
+        self.node = ""  # until it has introduced itself
+        self.forever = False  # to be dialled as long as this node runs
+        self.stuck: deque[bytes] = deque()
+        self.link = link
+        self.lock = threading.Lock()
+        self.up = False
+        self.counted = False  # among those of former peers
+        self.handed = 0
+        self.handoffs = 0
+        self.settled = [0, 0, 0]
+        self.tally = Tally(wake)
+        self._wake = wake
+        self._left = left
+        self._numbers = itertools.count(1)
+        self._asks: dict[int, Any] = {}
+        self._receipts: dict[int, tuple[Settles, int]] = {}
+        self._monitors: dict[int, tuple[PID, Watcher]] = {}
+        self.arrivals = Arrivals(host, self.put, self.tally)
+        self._handlers: dict[int, Callable[[memoryview], None]] = {
+            **self.arrivals.handlers,
+            Kind.ANSWER: self._answered,
+            Kind.DOWN: self._ended,
+            Kind.OUTCOME: self._outcome,
+            Kind.AUDIENCE_LEFT: self._audience_left,
+        }
+
+    # From any thread.
+
+    def put(self, kind: Kind, parts: Sequence[bytes]) -> bool:
+        """Queue a frame that may not be refused; False when the node is down."""
+        with self.lock:
+            if not self.up:
+                return False
+            self.link.send(kind, parts, must_fit=False)
+        self._wake()
+        return True
+
+    def hand_off(
+        self, kind: Kind, body: Callable[[int], Sequence[bytes]], recipients: int, receipt: Settles | None
+    ) -> bool | None:
+        """Queue a message for some recipients. False when the outbox is full, None when the node is down.
+
+        `body` makes the parts of the frame, given the number under which the outcome is awaited, or 0.
+        """
+        with self.lock:
+            if not self.up:
+                return None
+            number = 0 if receipt is None else next(self._numbers)
+            try:
+                self.link.send(kind, body(number))
+            except LinkFull:
+                return False
+            if receipt is not None:
+                self._receipts[number] = receipt, recipients
+            self.handed += recipients
+            self.handoffs += 1
+        self._wake()
+        return True
+
+    def change_audience(self, change: AudienceChange) -> bool | None:
+        """Queue a change of an audience. False when the outbox is full, None when the node is down."""
+        with self.lock:
+            if not self.up:
+                return None
+            try:
+                self.link.send(Kind.AUDIENCE_CHANGE, change.pack())
+            except LinkFull:
+                return False
+        self._wake()
+        return True
+
+    def ask(self, pid: PID, wire: bytes, future: Any) -> bool | None:
+        """Queue a question whose future gets the answer. False when the outbox is full, None when the node is down."""
+        number = next(self._numbers)
+        self._asks[number] = future
+        taken = self.hand_off(Kind.ASK, lambda _: Ask(number, pid.id, wire).pack(), 1, None)
+        if not taken and self._asks.pop(number, None) is None:
+            return True  # the node went down meanwhile, and the future was told
+        return taken
+
+    def monitor(self, pid: PID, watcher: Watcher) -> bool:
+        """Have `watcher` told when the actor has ended, or the node has gone down; False when it is down."""
+        number = next(self._numbers)
+        self._monitors[number] = pid, watcher
+        if self.put(Kind.WATCH, Watch(number, pid.id).pack()):
+            return True
+        return self._monitors.pop(number, None) is None
+
+    def demonitor(self, pid: PID, watcher: Watcher) -> None:
+        """Take that back."""
+        found = next((n for n, kept in list(self._monitors.items()) if kept == (pid, watcher)), None)
+        if found is not None and self._monitors.pop(found, None) is not None:
+            self.put(Kind.UNWATCH, Watch(found, pid.id).pack())
+
+    # On the I/O thread.
+
+    def handle(self, kind: int, body: memoryview) -> None:
+        """Do what a frame says. One that makes no sense is dropped, with a line in the log."""
+        handler = self._handlers.get(kind)
+        if handler is None:
+            logger.error("node %s sent a frame of unknown kind %d", self.node, kind)
+            return
+        try:
+            handler(body)
+        except CodecError as error:
+            logger.error("node %s sent a frame that makes no sense: %s", self.node, error)
+
+    def down(self) -> int:
+        """The session is over: fail what is open; how many recipients will never be accounted for."""
+        with self.lock:
+            self.up = False
+            lost = self.handed - sum(self.settled)
+        self.arrivals.close()
+        for future in _emptied(self._asks):
+            error = NodeDown(self.node, "it went down before it answered")
+            future.set_exception((NodeDown, error, None))
+        for receipt, recipients in _emptied(self._receipts):
+            receipt.settle(self.node, UNREACHABLE, recipients)
+        for pid, watcher in _emptied(self._monitors):
+            watcher.on_end(pid, "node down")
+        return lost
+
+    def _answered(self, body: memoryview) -> None:
+        answer = Answer.unpack(body)
+        future = self._asks.pop(answer.question, None)
+        if future is None:
+            return
+        if answer.raised:
+            error = exception_of(answer.value)
+            future.set_exception((type(error), error, None))
+        else:
+            future.set(decode(answer.value))
+
+    def _ended(self, body: memoryview) -> None:
+        down = Down.unpack(body)
+        found = self._monitors.pop(down.monitor, None)
+        if found is not None:
+            pid, watcher = found
+            watcher.on_end(pid, down.reason)
+
+    def _outcome(self, body: memoryview) -> None:
+        number, *counts = Outcome.unpack(body)
+        found = self._receipts.pop(number, None)
+        if found is not None:
+            for cause, count in enumerate(counts):
+                if count:
+                    found[0].settle(self.node, cause, count)
+
+    def _audience_left(self, body: memoryview) -> None:
+        change = AudienceChange.unpack(body)
+        self._left(change.audience, self.node, change.ids)
+
+
+def _emptied(table: dict[int, Any]) -> list[Any]:
+    """Give what is in a table, and empty it; nobody else gets what is given."""
+    taken = []
+    while table:
+        try:
+            taken.append(table.popitem()[1])
+        except KeyError:
+            break
+    return taken

@@ -1,0 +1,240 @@
+"""What the frames between two nodes say: their kinds, and how each body is laid out. Little endian, no I/O.
+
+A body that carries a message begins with the length of a small map of metadata, which may hold anything (a trace
+context, say) and of which unknown keys are ignored. Recipients travel as an array of their ids, 8 bytes each.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from enum import IntEnum
+from struct import Struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from manifold.errors import CodecError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "AudienceChange",
+    "AudienceSend",
+    "Down",
+    "Kind",
+    "Outcome",
+    "Send",
+    "Watch",
+    "ids_of",
+    "pack_ids",
+]
+
+
+class Kind(IntEnum):
+    """The kinds of sequenced frames. Those below 16 are the link's own."""
+
+    SEND = 16
+    AUDIENCE_CHANGE = 17
+    AUDIENCE_SEND = 18
+    AUDIENCE_LEFT = 19
+    ASK = 20
+    ANSWER = 21
+    WATCH = 22
+    UNWATCH = 23
+    DOWN = 24
+    OUTCOME = 25
+    MEMBERS = 26
+
+
+class Send(NamedTuple):
+    """A message for a list of recipients; `receipt` is 0 or the number under which its outcome is awaited."""
+
+    receipt: int
+    ids: Sequence[int]
+    message: bytes | memoryview
+
+    def pack(self) -> list[bytes]:
+        """Give the body, in parts."""
+        return [_SEND.pack(0, self.receipt, len(self.ids)), pack_ids(self.ids), bytes(self.message)]
+
+    @classmethod
+    def unpack(cls, body: memoryview) -> Send:
+        """Read a body; CodecError if it is none."""
+        meta, receipt, number = _head(_SEND, body)
+        start = _SEND.size + meta
+        end = start + 8 * number
+        message = _cut(body, end)
+        return cls(receipt, ids_of(body[start:end]), message)
+
+
+class AudienceSend(NamedTuple):
+    """A message for the members of an audience, of whom its owner counts `members` on the receiving node."""
+
+    audience: int
+    receipt: int
+    members: int
+    message: bytes | memoryview
+
+    def pack(self) -> list[bytes]:
+        """Give the body, in parts."""
+        return [_AUDIENCE_SEND.pack(0, self.audience, self.receipt, self.members), bytes(self.message)]
+
+    @classmethod
+    def unpack(cls, body: memoryview) -> AudienceSend:
+        """Read a body; CodecError if it is none."""
+        meta, audience, receipt, members = _head(_AUDIENCE_SEND, body)
+        return cls(audience, receipt, members, _cut(body, _AUDIENCE_SEND.size + meta))
+
+
+class AudienceChange(NamedTuple):
+    """Members come into an audience (`joins`), or leave it, or all do and it is forgotten (no ids, not `joins`)."""
+
+    audience: int
+    joins: bool
+    ids: Sequence[int]
+
+    def pack(self) -> list[bytes]:
+        """Give the body, in parts."""
+        return [_CHANGE.pack(self.audience, self.joins), pack_ids(self.ids)]
+
+    @classmethod
+    def unpack(cls, body: memoryview) -> AudienceChange:
+        """Read a body; CodecError if it is none."""
+        audience, joins = _head(_CHANGE, body)
+        return cls(audience, bool(joins), ids_of(body[_CHANGE.size :]))
+
+
+class Ask(NamedTuple):
+    """A question to one actor, to be answered under `question`."""
+
+    question: int
+    id: int
+    message: bytes | memoryview
+
+    def pack(self) -> list[bytes]:
+        """Give the body, in parts."""
+        return [_ASK.pack(0, self.question, self.id), bytes(self.message)]
+
+    @classmethod
+    def unpack(cls, body: memoryview) -> Ask:
+        """Read a body; CodecError if it is none."""
+        meta, question, number = _head(_ASK, body)
+        return cls(question, number, _cut(body, _ASK.size + meta))
+
+
+class Answer(NamedTuple):
+    """The answer to a question: a value, or what describes an exception."""
+
+    question: int
+    raised: bool
+    value: bytes | memoryview
+
+    def pack(self) -> list[bytes]:
+        """Give the body, in parts."""
+        return [_ANSWER.pack(self.question, self.raised), bytes(self.value)]
+
+    @classmethod
+    def unpack(cls, body: memoryview) -> Answer:
+        """Read a body; CodecError if it is none."""
+        question, raised = _head(_ANSWER, body)
+        return cls(question, bool(raised), body[_ANSWER.size :])
+
+
+class Watch(NamedTuple):
+    """Somebody wants to know (or, in UNWATCH, no longer) when the actor `id` has ended."""
+
+    monitor: int
+    id: int
+
+    def pack(self) -> list[bytes]:
+        """Give the body, in parts."""
+        return [_WATCH.pack(*self)]
+
+    @classmethod
+    def unpack(cls, body: memoryview) -> Watch:
+        """Read a body; CodecError if it is none."""
+        return cls(*_head(_WATCH, body))
+
+
+class Down(NamedTuple):
+    """An actor that was watched has ended."""
+
+    monitor: int
+    reason: str
+
+    def pack(self) -> list[bytes]:
+        """Give the body, in parts."""
+        return [_DOWN.pack(self.monitor), self.reason.encode(errors="replace")]
+
+    @classmethod
+    def unpack(cls, body: memoryview) -> Down:
+        """Read a body; CodecError if it is none."""
+        (monitor,) = _head(_DOWN, body)
+        return cls(monitor, str(body[_DOWN.size :], "utf-8", "replace"))
+
+
+class Outcome(NamedTuple):
+    """What became of a send whose outcome is awaited."""
+
+    receipt: int
+    delivered: int
+    dead: int
+    shed: int
+
+    def pack(self) -> list[bytes]:
+        """Give the body, in parts."""
+        return [_OUTCOME.pack(*self)]
+
+    @classmethod
+    def unpack(cls, body: memoryview) -> Outcome:
+        """Read a body; CodecError if it is none."""
+        return cls(*_head(_OUTCOME, body))
+
+
+_SEND = Struct("<HQI")
+_AUDIENCE_SEND = Struct("<HQQI")
+_CHANGE = Struct("<Q?")
+_ASK = Struct("<HQQ")
+_ANSWER = Struct("<Q?")
+_WATCH = Struct("<QQ")
+_DOWN = Struct("<Q")
+_OUTCOME = Struct("<QIII")
+
+
+def pack_ids(ids: Sequence[int]) -> bytes:
+    """Pack ids, 8 bytes each."""
+    packed = array("Q", ids)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def ids_of(data: memoryview) -> Sequence[int]:
+    """Read packed ids; CodecError if they are cut short."""
+    if len(data) % 8:
+        msg = f"{len(data)} bytes are no whole number of ids"
+        raise CodecError(msg)
+    ids = array("Q")
+    ids.frombytes(data)
+    if sys.byteorder == "big":
+        ids.byteswap()
+    return ids
+
+
+def _head(layout: Struct, body: memoryview) -> tuple[int, ...]:
+    try:
+        return layout.unpack_from(body)
+    except struct.error:
+        msg = f"a body of {len(body)} bytes is cut short: its head alone has {layout.size}"
+        raise CodecError(msg) from None
+
+
+def _cut(body: memoryview, start: int) -> memoryview:
+    """Give what comes from `start` on."""
+    if start > len(body):
+        msg = f"a body of {len(body)} bytes is cut short: it claims {start}"
+        raise CodecError(msg)
+    return body[start:]

@@ -1,0 +1,50 @@
+"""Which transport a node's options ask for."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from manifold.limits import Limits
+    from manifold.transport import Transport
+
+__all__ = ["make_transport"]
+
+
+def make_transport(
+    listen: str | None,
+    join: Iterable[str],
+    transport: str | None,
+    cookie: str | bytes | None,
+    limits: Limits,
+) -> Transport | None:
+    """Make the transport, not open yet; None for a node that neither listens nor joins.
+
+    Raises ValueError for options that do not go together, AddressError for addresses that cannot be used.
+    """
+    addresses = (join,) if isinstance(join, str) else tuple(join)
+    if transport is not None:
+        msg = f"transport={transport!r} is not known; leave it out for ZeroMQ, with listen= and join="
+        raise ValueError(msg)
+    if listen is None and not addresses:
+        return None
+    cookie = cookie if cookie is not None else os.environ.get("MANIFOLD_COOKIE") or None
+    secret = cookie.encode() if isinstance(cookie, str) else cookie
+    from manifold.transport.memory import Memory
+    from manifold.transport.zeromq import ZeroMQ
+
+    if all(address.startswith("memory://") for address in addresses) and (listen or "memory://").startswith(
+        "memory://"
+    ):
+        return Memory(listen or f"memory://{secrets.token_hex(4)}", packet_max_bytes=limits.packet_max_bytes)
+    return ZeroMQ(listen or _own_address(addresses), cookie=secret, packet_max_bytes=limits.packet_max_bytes)
+
+
+def _own_address(join: tuple[str, ...]) -> str:
+    """Give an address to listen on for a node that only joins: others must be able to dial it back."""
+    local = all(address.startswith(("ipc://", "tcp://127.", "tcp://localhost", "tcp://[::1]")) for address in join)
+    return "tcp://127.0.0.1:0" if local else "tcp://*:0"
