@@ -12,6 +12,7 @@
 """
 
 from manifold.actors import Actor, ActorRef, AskTimeout, Down, Future, MonitorRef
+from manifold.cluster.membership import NodeUp
 from manifold.core.codec import register_type
 from manifold.core.pid import PID
 from manifold.default import ask, current_node, drain, pid_of, send, send_after, start, stop
@@ -51,6 +52,7 @@ __all__ = [
     "Node",
     "NodeDown",
     "NodeStopped",
+    "NodeUp",
     "NotSerializable",
     "Outcome",
     "Overloaded",

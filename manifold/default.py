@@ -12,6 +12,8 @@ from manifold.errors import ManifoldError
 from manifold.node import Node, WorkerKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from manifold.actors import Future
     from manifold.core.pid import PID
     from manifold.delivery.receipt import Receipt
@@ -29,6 +31,10 @@ def start(
     *,
     workers: int | None = None,
     worker_kind: WorkerKind = "thread",
+    listen: str | None = None,
+    join: Iterable[str] = (),
+    transport: str | None = None,
+    cookie: str | bytes | None = None,
     limits: Limits | None = None,
 ) -> Node:
     """Start the process's default node; see `Node`. Raises ManifoldError if it runs already."""
@@ -36,7 +42,16 @@ def start(
         if _default and _default[0].is_running:
             msg = f"the default node {_default[0].id} runs already (started here, or by a first use): stop it first"
             raise ManifoldError(msg)
-        node = Node(name, workers=workers, worker_kind=worker_kind, limits=limits)
+        node = Node(
+            name,
+            workers=workers,
+            worker_kind=worker_kind,
+            listen=listen,
+            join=join,
+            transport=transport,
+            cookie=cookie,
+            limits=limits,
+        )
         _default[:] = [node]
         return node
 

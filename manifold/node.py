@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from manifold.delivery.receipt import Receipt
     from manifold.delivery.timers import Timer
     from manifold.errors import NodeDown
+    from manifold.transport import Transport
 
 __all__ = ["Node", "WorkerKind"]
 
@@ -56,10 +57,16 @@ class Node:
     core that this process may use. `worker_kind` is `"thread"` (each worker an event loop in a thread of its own) or
     `"loop"` (one worker: the event loop that runs where the node is made, which the node then never blocks).
 
+    `listen` is where other nodes join this one: `tcp://127.0.0.1:0` (any free port), `ipc:///path`. `join` are
+    addresses of any nodes of the cluster; the others are learnt from them. `cookie` (or `MANIFOLD_COOKIE`) is the
+    cluster's secret: links are encrypted and authenticated with it. Listening on anything but loopback or ipc
+    without one is refused. A node that joins and does not listen listens on a free port, for the others dial it back.
+
     As a context manager, sync or async, it is the current node of the block, and stops at its end. A
     `"loop"` node wants `async with`: a sync block on its own loop cannot wait for `async def` handlers.
 
-    Raises ValueError for an option out of its range; RuntimeError for `worker_kind="loop"` where no loop runs.
+    Raises ValueError for an option out of its range, `AddressError` among them; RuntimeError for `worker_kind="loop"`
+    where no loop runs.
     """
 
     id: str
@@ -87,7 +94,7 @@ class Node:
         self._closing: asyncio.Future[None] | None = None
         wires = make_transport(listen, join, transport, cookie, self.limits)
         loops = _start_loops(self.name, worker_kind, workers)
-        self.cluster = Cluster()
+        self.cluster = Cluster(self.limits.packet_max_bytes)
         self._membership = Membership()
         self.local = Partitioner(self, self.limits, loops)
         self.sender = Sender(self.local)
@@ -100,10 +107,18 @@ class Node:
         self.abandon = self.local.abandon
         self.find = self.local.find
         ports.hosts[self.id] = self
-        self._hub = None
+        self._hub: Hub | None = None
         if wires is not None:
-            self._hub = Hub(self, self.name, self.cluster, self._membership, wires, self.limits, _addresses(join))
-            self._hub.start()
+            self._join(wires, _addresses(join))
+
+    def _join(self, wires: Transport, join: tuple[str, ...]) -> None:
+        hub = Hub(self, self.name, self.cluster, self._membership, wires, self.limits, join)
+        try:
+            hub.start()
+        except BaseException:
+            self.stop()
+            raise
+        self._hub = hub
 
     # Actors.
 

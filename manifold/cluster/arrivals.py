@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Arrivals"]
 
+_WAITING_BYTES = 256
+"""What a recipient that was not handed its message yet is reckoned to take."""
+
 
 class _RemoteWatcher:
     """Tells another node that an actor it monitors has ended, behind all that this thread has offloaded."""
@@ -44,6 +47,7 @@ class Arrivals:
         self._host = host
         self._put = put
         self._tally = tally
+        self._taken = 0
         self._replicas: dict[int, Any] = {}
         self._watchers: dict[int, tuple[PID, _RemoteWatcher]] = {}
         self.handlers: dict[int, Callable[[memoryview], None]] = {
@@ -54,6 +58,10 @@ class Arrivals:
             Kind.WATCH: self._watch,
             Kind.UNWATCH: self._unwatch,
         }
+
+    def backlog(self) -> int:
+        """Give what waits here of what the node sent, in bytes: its own alone, so that no other pays for it."""
+        return _WAITING_BYTES * (self._taken - sum(self._tally.counts))
 
     def close(self) -> None:
         """The node has gone down: forget what was kept for it."""
@@ -66,10 +74,12 @@ class Arrivals:
 
     def _send(self, body: memoryview) -> None:
         sent = Send.unpack(body)
+        self._taken += len(sent.ids)
         self._host.local.take(sent.ids, decode(sent.message), self._settles(sent.receipt, len(sent.ids)))
 
     def _audience_send(self, body: memoryview) -> None:
         sent = AudienceSend.unpack(body)
+        self._taken += sent.members
         message = decode(sent.message)
         settles = self._settles(sent.receipt, sent.members)
         replica = self._replica(sent.audience)
@@ -103,6 +113,7 @@ class Arrivals:
 
     def _ask(self, body: memoryview) -> None:
         ask = Ask.unpack(body)
+        self._taken += 1
         reply = Reply(ask.question, lambda answer: self._put(Kind.ANSWER, answer.pack()))
         self._host.local.take_one(ask.id, decode(ask.message), reply, self._tally)
 

@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Cluster"]
 
+_HEAD_BYTES = 64
+"""More than the head of any body."""
+
 
 class Cluster:
     """The other nodes, as this one's senders see them. Empty until links are made; see `Hub`."""
 
-    def __init__(self) -> None:
+    def __init__(self, frame_max_bytes: int) -> None:
+        self._frame_max_bytes = frame_max_bytes
         self.peers: dict[str, Peer] = {}  # those that are up; changed on the I/O thread alone
         self.audiences: weakref.WeakValueDictionary[int, Away] = weakref.WeakValueDictionary()
         # Closed audiences, and those that the garbage collector found, for the I/O thread to tell their nodes.
@@ -39,8 +43,14 @@ class Cluster:
 
     def send(self, node: str, ids: Sequence[int], wire: bytes, receipt: Settles | None) -> int:
         """Make one hand-off to a node; how many recipients were shed. What is unreachable is counted."""
-        body = lambda number: Send(number, ids, wire).pack()  # noqa: E731
-        return self._hand_off(node, Kind.SEND, body, len(ids), receipt)
+        # A frame has room for some millions of ids; more than that go in several.
+        room = max(1, (self._frame_max_bytes - len(wire) - _HEAD_BYTES) // 8)
+        shed = 0
+        for start in range(0, len(ids), room):
+            part = ids[start : start + room]
+            body = lambda number, part=part: Send(number, part, wire).pack()  # noqa: E731
+            shed += self._hand_off(node, Kind.SEND, body, len(part), receipt)
+        return shed
 
     def send_audience(self, node: str, audience: int, members: int, wire: bytes, receipt: Settles | None) -> int:
         """Make one hand-off of a message to an audience's members on a node; how many were shed."""
@@ -65,7 +75,11 @@ class Cluster:
     def change_audience(self, node: str, change: AudienceChange) -> bool | None:
         """Hand off a change. False when the outbox is full, None when the node is not connected."""
         peer = self.peers.get(node)
-        return None if peer is None else peer.change_audience(change)
+        if peer is None:
+            return None
+        room = (self._frame_max_bytes - _HEAD_BYTES) // 8
+        parts = [change._replace(ids=change.ids[at : at + room]) for at in range(0, len(change.ids), room)]
+        return all(peer.change_audience(part) for part in parts) if parts[1:] else peer.change_audience(change)
 
     def forget_audience(self, number: int, nodes: Sequence[str]) -> None:
         """Have nodes forget an audience, behind what was sent to it. Takes no lock."""

@@ -13,7 +13,8 @@ from manifold.cluster.peer import Peer
 from manifold.core.bodies import AudienceChange, Kind
 from manifold.core.codec import decode, encode
 from manifold.core.frames import PACKET_HEADER_BYTES, FrameError, Hello, decode_packet
-from manifold.core.link import Down, Frame, Link, LinkLimits, Room, Settled, Up
+from manifold.core.link import Down, Frame, Link, LinkLimits, Refused, Room, Settled, Up
+from manifold.transport import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,8 +67,6 @@ class Hub:
         self._session = 0
         self._closing_at: float | None = None
         self._warned: set[str] = set()
-        for address in self._join:
-            transport.dial(address)
         self._thread = threading.Thread(target=self._run, name=f"{name}-io", daemon=True)
 
     @property
@@ -76,7 +75,10 @@ class Hub:
         return self._transport.address
 
     def start(self) -> None:
-        """Start the thread."""
+        """Listen, and start the thread. Raises AddressError, having started nothing."""
+        for address in self._join:
+            parse_address(address)
+        self._transport.open(self._receive, self._connected)
         self._thread.start()
 
     def wake(self) -> None:
@@ -92,7 +94,6 @@ class Hub:
     # The loop.
 
     def _run(self) -> None:
-        self._transport.open(self._receive, self._connected)
         for address in self._join:
             self._dial(address, forever=True)
         while not self._is_done():
@@ -110,17 +111,16 @@ class Hub:
         return time.monotonic() >= until or not any(peer.up and peer.link.unacked for peer in self._peers())
 
     def _turn(self) -> None:
+        # What has come in is taken before anybody is called silent: this thread itself may have stood still.
+        self._transport.poll(0.0)
         self._tell_forgotten()
-        backlog = self._host.local.queued_bytes()
-        timeout = min((self._pump(peer, backlog) for peer in self._peers()), default=1.0)
-        if backlog or self._closing_at is not None:
-            timeout = min(timeout, _PUMP_S)
-        self._transport.poll(timeout)
+        timeout = min((self._pump(peer) for peer in self._peers()), default=1.0)
+        self._transport.poll(timeout if self._closing_at is None else min(timeout, _PUMP_S))
 
     def _peers(self) -> list[Peer]:
         return list(self._by_session.values())
 
-    def _pump(self, peer: Peer, backlog: int) -> float:
+    def _pump(self, peer: Peer) -> float:
         """Send what is due; the seconds until more will be."""
         now = time.monotonic()
         with peer.lock:
@@ -128,7 +128,7 @@ class Hub:
             fresh = peer.tally.fresh()
             if any(fresh):
                 peer.link.settle(*fresh, now)
-            peer.link.backlog(backlog, now)
+            peer.link.backlog(peer.arrivals.backlog(), now)
             self._send(peer, now)
             timeout = peer.link.next_timeout(now)
         self._on_events(peer, events)
@@ -176,7 +176,8 @@ class Hub:
             return
         _, receiver = _SESSIONS.unpack_from(data, _SESSIONS_AT)
         try:
-            peer = self._by_session.get(receiver) if receiver else self._introduced(data)
+            # One that speaks to an earlier session of ours introduces itself again, and hears that it is over.
+            peer = self._by_session.get(receiver) or self._introduced(data)
             if peer is not None:
                 self._feed(peer, data)
         except FrameError as error:
@@ -237,6 +238,8 @@ class Hub:
                 self._lose(peer, event.reason)
             elif type(event) is Room:
                 self._host.local.relieve()
+            elif type(event) is Refused:
+                self._warn(f"{peer.node} takes no frames as large as one that was queued for it: it was dropped")
 
     def _on_frame(self, peer: Peer, frame: Frame) -> None:
         if frame.kind == Kind.MEMBERS:

@@ -13,7 +13,9 @@ from manifold.cluster.arrivals import Arrivals
 from manifold.cluster.tally import Tally
 from manifold.core.bodies import Answer, Ask, AudienceChange, Down, Kind, Outcome, Watch
 from manifold.core.codec import decode
-from manifold.core.link import LinkFull
+from manifold.core.frames import FrameTooLarge
+from manifold.core.link import LinkDown
+from manifold.core.link_terms import LinkError
 from manifold.errors import CodecError, NodeDown
 from manifold.ports import UNREACHABLE
 
@@ -69,12 +71,15 @@ class Peer:
 
     # From any thread.
 
-    def put(self, kind: Kind, parts: Sequence[bytes]) -> bool:
-        """Queue a frame that may not be refused; False when the node is down."""
+    def put(self, kind: Kind, parts: Sequence[bytes]) -> bool | None:
+        """Queue a frame that may not be refused for want of room; None when the node is down."""
         with self.lock:
             if not self.up:
-                return False
-            self.link.send(kind, parts, must_fit=False)
+                return None
+            try:
+                self.link.send(kind, parts, must_fit=False)
+            except LinkError as error:
+                return self._refused(error)
         self._wake()
         return True
 
@@ -91,8 +96,8 @@ class Peer:
             number = 0 if receipt is None else next(self._numbers)
             try:
                 self.link.send(kind, body(number))
-            except LinkFull:
-                return False
+            except (LinkError, FrameTooLarge) as error:
+                return self._refused(error)
             if receipt is not None:
                 self._receipts[number] = receipt, recipients
             self.handed += recipients
@@ -107,10 +112,16 @@ class Peer:
                 return None
             try:
                 self.link.send(Kind.AUDIENCE_CHANGE, change.pack())
-            except LinkFull:
-                return False
+            except (LinkError, FrameTooLarge) as error:
+                return self._refused(error)
         self._wake()
         return True
+
+    def _refused(self, error: Exception) -> bool | None:
+        """Give None for a link that is down, False for a frame that it does not take."""
+        if isinstance(error, FrameTooLarge):
+            logger.error("node %s takes no such frame: %s", self.node, error)
+        return None if isinstance(error, LinkDown) else False
 
     def ask(self, pid: PID, wire: bytes, future: Any) -> bool | None:
         """Queue a question whose future gets the answer. False when the outbox is full, None when the node is down."""

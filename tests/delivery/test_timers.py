@@ -68,11 +68,11 @@ def test_every_form_of_recipient_will_do():
 def test_shorter_delays_come_first_and_equal_ones_in_the_order_made():
     with Node(workers=2) as node:
         pid = node.spawn(Signal)
-        node.send_after(0.06, pid, "third")
-        node.send_after(0.03, pid, "second")
+        node.send_after(0.8, pid, "third")
+        node.send_after(0.4, pid, "second")
         for number in range(50):
             node.send_after(0, pid, number)
-        end(node, pid, 0.09)
+        end(node, pid, 1.2)
         assert read(node, pid) == [*range(50), "second", "third", "end"]
 
 
