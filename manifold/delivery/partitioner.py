@@ -352,7 +352,7 @@ class Partitioner(Queues):
     def _relocate(self, everyone: Sequence[Worker]) -> None:
         leaving: dict[Worker, list[tuple[Actor, Worker]]] = {}
         coming: dict[Worker, list[Actor]] = {}
-        for actor in self.actors.values():
+        for actor in list(self.actors.values()):  # workers take out those that end, without the lock
             lane = self._lane_of(actor)
             if lane != actor._lane:
                 old, new = everyone[actor._lane >> 1], everyone[lane >> 1]

@@ -407,6 +407,7 @@ class Worker:
         if not visits:
             del self.visits[actor]
         self.unsettled -= 1
+        self.version += 1  # it may have ended, or go on: no batch made before knows whether it is here
         inbox.extend(visit.inbox)
         if visit.to is not None:
             self.node.settle(actor, visit.to, inbox, unborn=unborn)

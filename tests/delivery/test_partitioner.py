@@ -261,3 +261,31 @@ def test_dead_and_new_actors_during_resizes_are_accounted_for():
             outcome = receipt.get(timeout=WAIT_S)[node.id]
             assert (outcome.delivered, outcome.dead) == (10, 10)
         assert node.stats().actors == 300
+
+
+def test_one_that_stops_and_moves_while_a_list_is_looked_at_gets_nothing_of_it():
+    # The list is long, so that the stop and the move fall in the middle of looking at it.
+    for _ in range(5):
+        with Node(workers=1) as node:
+            pids, crowd = spawn(node, 20), spawn(node, 20)
+            actors = [actor_of(pid) for pid in pids]
+            with blocked(node) as gate:
+                for actor in actors:
+                    actor.actor_ref.stop(block=False)
+                node.resize(2)
+                gate.opened.set()
+                receipt = node.send([*pids, *crowd * 5000], "m", receipt=True)
+            outcome = receipt.get(timeout=WAIT_S)[node.id]
+            assert [actor.got for actor in actors] == [[]] * 20
+            assert (outcome.delivered, outcome.dead) == (100_000, 20)
+
+
+def test_actors_may_stop_while_the_node_is_resized():
+    with Node(workers=2) as node:
+        pids, others = spawn(node, 5000), spawn(node, 50)
+        for pid in pids:
+            actor_of(pid).actor_ref.stop(block=False)
+        for workers in (1, 3, 2, 4, 1, 2, 3, 1):
+            node.resize(workers)
+        node.send(others, "m")
+        assert [read(node, pid) for pid in others] == [["m"]] * 50
