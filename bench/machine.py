@@ -1,0 +1,58 @@
+"""Facts about the machine that explain a figure, and none that name the machine or its paths."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gc
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+__all__ = ["facts", "load", "rss_bytes", "versions"]
+
+_STATM = Path("/proc/self/statm")
+
+
+def facts() -> dict[str, str | int | bool]:
+    """Give what must be equal for two results to be comparable, and the date."""
+    return {
+        "cpus": _cpus(),
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+    }
+
+
+def load() -> float | None:
+    """Give how many programs wanted to run lately: well above 0 before a measurement means others were in its way."""
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+
+
+def versions() -> dict[str, str]:
+    """Give the version of each contender that is an installed package."""
+    return {"pykka": metadata.version("pykka")}
+
+
+def _cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def rss_bytes() -> int:
+    """Give the resident memory of this process now (where there is no /proc: its peak so far)."""
+    gc.collect()
+    if _STATM.exists():
+        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return _peak_rss_bytes()
+
+
+def _peak_rss_bytes() -> int:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
