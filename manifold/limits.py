@@ -8,6 +8,8 @@ __all__ = ["Limits"]
 
 _KIB = 1024
 _MIB = 1024 * _KIB
+_MOST = 1e15
+_MOST_S = 1e9  # what a wait of the operating system may take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,13 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                msg = f"Limits.{field.name} must be a number above 0, not {value!r}"
+            most = _MOST_S if field.name.endswith("_s") else _MOST
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < most:
+                msg = f"Limits.{field.name} must be a number above 0 and below {most:g}, not {value!r}"
                 raise ValueError(msg)
+        if self.packet_max_bytes < self.message_max_bytes + _KIB:
+            msg = (
+                f"Limits.packet_max_bytes ({self.packet_max_bytes}) must be {_KIB} or more "
+                f"above message_max_bytes ({self.message_max_bytes})"
+            )
+            raise ValueError(msg)

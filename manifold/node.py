@@ -91,6 +91,7 @@ class Node:
         self._tokens: list[Token[ports.Host | None]] = []
         self._lock = threading.Lock()
         self._stopped = False
+        self._stop_until = 0.0
         self._closing: asyncio.Future[None] | None = None
         wires = make_transport(listen, join, transport, cookie, self.limits)
         loops = _start_loops(self.name, worker_kind, workers)
@@ -240,26 +241,28 @@ class Node:
         with self._lock:
             first, self._stopped = not self._stopped, True
         if first:
+            self._stop_until = time.monotonic() + self.limits.stop_grace_s
             self.local.close()
         return first
 
     def _wait(self) -> None:
-        until = time.monotonic() + self.limits.stop_grace_s
         if self.worker_kind == "loop" and not self.local.runs():
             return
         try:
-            self.local.empty.get(timeout=self.limits.stop_grace_s)
+            self.local.empty.get(timeout=max(0.0, self._stop_until - time.monotonic()))
         except AskTimeout:
             self._log_late()
-        self.local.end_threads(until)
+        self.local.end_threads(self._stop_until)
 
     def _log_late(self) -> None:
         late = len(self.local.actors)
         logger.warning("node %s gives up on %d actors that have not stopped in time", self.id, late)
 
     def _finish_stop(self) -> None:
-        if self._hub is not None:
-            self._hub.close(time.monotonic() + self.limits.stop_grace_s)
+        if self._hub is None:
+            self._membership.close()
+        else:
+            self._hub.close(self._stop_until)
         self.local.bury_all()
         ports.hosts.pop(self.id, None)
 

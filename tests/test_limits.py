@@ -34,8 +34,9 @@ def test_a_value_that_is_no_number_above_0_is_refused_by_name(name, value):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_limit_that_is_set_is_kept_and_leaves_the_others(name):
-    limits = Limits(**{name: 1})
-    assert getattr(limits, name) == 1
+    value = getattr(Limits(), name) * 1.2
+    limits = Limits(**{name: value})
+    assert getattr(limits, name) == value
     assert dataclasses.replace(limits, **{name: getattr(Limits(), name)}) == Limits()
 
 

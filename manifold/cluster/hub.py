@@ -14,7 +14,7 @@ from manifold.core.bodies import AudienceChange, Kind
 from manifold.core.codec import decode, encode
 from manifold.core.frames import PACKET_HEADER_BYTES, FrameError, Hello, decode_packet
 from manifold.core.link import Down, Frame, Link, LinkLimits, Refused, Room, Settled, Up
-from manifold.transport import parse_address
+from manifold.transport import AddressError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,9 +76,13 @@ class Hub:
 
     def start(self) -> None:
         """Listen, and start the thread. Raises AddressError, having started nothing."""
-        for address in self._join:
-            parse_address(address)
         self._transport.open(self._receive, self._connected)
+        try:
+            for address in self._join:
+                self._transport.dial(address)
+        except BaseException:
+            self._transport.close()
+            raise
         self._thread.start()
 
     def wake(self) -> None:
@@ -89,7 +93,8 @@ class Hub:
         """Let what is queued be acknowledged until then, say goodbye, and end the thread."""
         self._closing_at = until
         self.wake()
-        self._thread.join(max(0.0, until - time.monotonic()) + 2.0)
+        self._thread.join(max(0.0, until - time.monotonic()) + 1.0)
+        self._membership.close()
 
     # The loop.
 
@@ -156,11 +161,15 @@ class Hub:
 
     # Links.
 
-    def _dial(self, address: str, *, forever: bool = False) -> Peer:
-        """Make a new link to whoever is at an address."""
+    def _dial(self, address: str, *, forever: bool = False) -> Peer | None:
+        """Make a new link to whoever is at an address; None for one, learnt from a peer, that cannot be dialled."""
         now = time.monotonic()
         self._session = max(self._session + 1, time.time_ns())
-        self._transport.dial(address)
+        try:
+            self._transport.dial(address)
+        except AddressError as error:
+            self._warn(str(error))
+            return None
         link = Link(self._hello(), self._session, now=now, limits=self._link_limits, jitter=self._session % 97 / 97)
         peer = Peer(address, link, self._host, self.wake, self._cluster.members_left)
         peer.forever = forever or address in self._join

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,6 +31,7 @@ class Membership:
         self.changed = threading.Condition()
         self._up: dict[str, str] = {}
         self._subscribers: set[_Subscriber] = set()
+        self._closed = False
 
     def up(self) -> dict[str, str]:
         """Give the nodes that are connected, with their addresses."""
@@ -48,21 +50,32 @@ class Membership:
             if self._up.pop(node, None) is not None:
                 self._tell(NodeDown(node, reason))
 
+    def close(self) -> None:
+        """This node stops: nobody is connected any more, and nothing more will happen."""
+        for node in self.up():
+            self.left(node, "this node stops")
+        with self.changed:
+            self._closed = True
+            for subscriber in self._subscribers:
+                subscriber.put(None)
+
     def _tell(self, event: NodeUp | NodeDown) -> None:
         self.changed.notify_all()
         for subscriber in self._subscribers:
             subscriber.put(event)
 
     async def events(self) -> AsyncIterator[NodeUp | NodeDown]:
-        """Give first a NodeUp for each node that is connected, then every change."""
+        """Give first a NodeUp for each node that is connected, then every change; ends when this node stops."""
         subscriber = _Subscriber(asyncio.get_running_loop())
         with self.changed:
             for node in self._up:
                 subscriber.put(NodeUp(node))
             self._subscribers.add(subscriber)
+            if self._closed:
+                subscriber.put(None)
         try:
-            while True:
-                yield await subscriber.next()
+            while (event := await subscriber.next()) is not None:
+                yield event
         finally:
             with self.changed:
                 self._subscribers.discard(subscriber)
@@ -73,15 +86,15 @@ class _Subscriber:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._events: deque[NodeUp | NodeDown] = deque(maxlen=EVENTS_MAX)
+        self._events: deque[NodeUp | NodeDown | None] = deque(maxlen=EVENTS_MAX)
         self._arrived = asyncio.Event()
 
-    def put(self, event: NodeUp | NodeDown) -> None:
+    def put(self, event: NodeUp | NodeDown | None) -> None:
         self._events.append(event)
-        if not self._loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # its loop is closed
             self._loop.call_soon_threadsafe(self._arrived.set)
 
-    async def next(self) -> NodeUp | NodeDown:
+    async def next(self) -> NodeUp | NodeDown | None:
         while not self._events:
             self._arrived.clear()
             if not self._events:

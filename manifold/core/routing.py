@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from manifold.core.hashing import SLOT_ORDER, SLOTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from manifold.core.pid import PID
 
@@ -17,8 +17,14 @@ SlotTable = tuple[int, ...]
 """Slot -> worker. A value: it is replaced, never changed."""
 
 
-def group(pids: Iterable[PID]) -> dict[str, list[PID]]:
+def group(pids: Sequence[PID]) -> dict[str, list[PID]]:
     """Group recipients by node. Order within a node, and doubles, are kept."""
+    if pids:
+        # Most lists are for one node: seeing that is a third of the work of grouping.
+        node = pids[0].node
+        alike = [pid for pid in pids if pid.node == node]
+        if len(alike) == len(pids):
+            return {node: alike}
     groups: dict[str, list[PID]] = {}
     for pid in pids:
         try:

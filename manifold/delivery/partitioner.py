@@ -250,8 +250,10 @@ class Partitioner(Queues):
         while True:
             epoch = self.epoch
             versions = [worker.version for worker in self.workers]
-            find = self._find
-            found = [actor for number in ids if (actor := find(number)) is not None]
+            get = self.actors.get
+            found = [actor for number in ids if (actor := get(number)) is not None]
+            if self._unstarted and len(found) < len(ids):
+                found = [actor for number in ids if (actor := self._find(number)) is not None]
             if (filled := self._fill(found, len(versions))) is None:
                 continue
             lanes, unplaced = filled

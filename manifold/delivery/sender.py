@@ -82,6 +82,10 @@ class Sender:
             self._node.post(actor, message)
         elif self._node.offload.holds():
             self._send_later([pid], message, None, None)
+        elif pid.node != self._node.host.id:
+            wire = self._encode(message)
+            self._node.count_sent(1)
+            self._raise_if({pid.node: self._node.host.cluster.send(pid.node, (pid.id,), wire, None)})
         else:
             self._raise_if(self._send_any([pid], message, None, None, uncounted=1))
 
@@ -166,11 +170,11 @@ class Sender:
         return to if type(to) is Audience else self._copied(to)
 
     def _copied(self, to: Any) -> list[PID]:
-        recipients = _listed(to)
-        kinds = set(map(type, recipients))
-        return list(recipients) if kinds <= {PID} else self._resolved(recipients)
+        return self._resolved(_listed(to))
 
     def _resolved(self, recipients: Sequence[Any]) -> list[PID]:
+        if set(map(type, recipients)) == {PID}:
+            return list(recipients)
         return [self._resolve(index, item) for index, item in enumerate(recipients) if item is not None]
 
     def _resolve(self, index: int, item: Any) -> PID:

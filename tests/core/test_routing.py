@@ -42,7 +42,7 @@ def after_resizes(sizes):
 
 @given(PIDS)
 def test_grouping_keeps_order_and_doubles(pids):
-    groups = group(iter(pids))
+    groups = group(pids)
     assert groups == {
         node: [pid for pid in pids if pid.node == node] for node in dict.fromkeys(pid.node for pid in pids)
     }
