@@ -43,7 +43,8 @@ class Limits:
     of what it sent, counted as `worker_queue_max_bytes` counts."""
 
     packet_max_bytes: int = 20 * _MIB
-    """The largest packet taken from the network; nothing is allocated for a larger one. Above `message_max_bytes`."""
+    """The largest frame to or from another node: 1 KiB or more above `message_max_bytes`. Nothing is allocated for what
+    is larger by more than a MiB, which a packet may be."""
 
     node_down_after_s: float = 5.0
     """A node that was not heard of for so long is down: what was under way to it counts as unreachable."""

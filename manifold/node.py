@@ -93,9 +93,10 @@ class Node:
         self._stopped = False
         self._stop_until = 0.0
         self._closing: asyncio.Future[None] | None = None
+        join = _addresses(join)
         wires = make_transport(listen, join, transport, cookie, self.limits)
         loops = _start_loops(self.name, worker_kind, workers)
-        self.cluster = Cluster(self.limits.packet_max_bytes)
+        self.cluster = Cluster(self.limits)
         self._membership = Membership()
         self.local = Partitioner(self, self.limits, loops)
         self.sender = Sender(self.local)
@@ -110,7 +111,7 @@ class Node:
         ports.hosts[self.id] = self
         self._hub: Hub | None = None
         if wires is not None:
-            self._join(wires, _addresses(join))
+            self._join(wires, join)
 
     def _join(self, wires: Transport, join: tuple[str, ...]) -> None:
         hub = Hub(self, self.name, self.cluster, self._membership, wires, self.limits, join)

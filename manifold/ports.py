@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from manifold.core.pid import PID
+    from manifold.limits import Limits
 
 __all__ = [
     "DEAD",
@@ -93,6 +94,9 @@ class Cluster(Protocol):
     def demonitor(self, pid: PID, watcher: Watcher) -> None:
         """Take that back."""
 
+    def roomy(self) -> bool:
+        """Tell whether every outbox is below its high-water mark."""
+
     def audience(self) -> Away:
         """Give the other nodes' side of a new audience."""
 
@@ -102,6 +106,10 @@ class Host(Protocol):
 
     @property
     def id(self) -> str: ...
+
+    @property
+    def limits(self) -> Limits:
+        """Its bounds."""
 
     @property
     def local(self) -> Any:

@@ -6,6 +6,9 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
+from manifold.core.frames import PACKET_SLACK_BYTES
+from manifold.transport import AddressError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -26,7 +29,10 @@ def make_transport(
 
     Raises ValueError for options that do not go together, AddressError for addresses that cannot be used.
     """
-    addresses = (join,) if isinstance(join, str) else tuple(join)
+    addresses = tuple(join)
+    for address in (*addresses, *([] if listen is None else [listen])):
+        if not isinstance(address, str):
+            raise AddressError(str(address), "an address is a text, such as tcp://127.0.0.1:4000")
     if transport is not None:
         msg = f"transport={transport!r} is not known; leave it out for ZeroMQ, with listen= and join="
         raise ValueError(msg)
@@ -34,14 +40,15 @@ def make_transport(
         return None
     cookie = cookie if cookie is not None else os.environ.get("MANIFOLD_COOKIE") or None
     secret = cookie.encode() if isinstance(cookie, str) else cookie
+    packet_max_bytes = limits.packet_max_bytes + PACKET_SLACK_BYTES
     from manifold.transport.memory import Memory
     from manifold.transport.zeromq import ZeroMQ
 
     if all(address.startswith("memory://") for address in addresses) and (listen or "memory://").startswith(
         "memory://"
     ):
-        return Memory(listen or f"memory://{secrets.token_hex(4)}", packet_max_bytes=limits.packet_max_bytes)
-    return ZeroMQ(listen or _own_address(addresses), cookie=secret, packet_max_bytes=limits.packet_max_bytes)
+        return Memory(listen or f"memory://{secrets.token_hex(4)}", packet_max_bytes=packet_max_bytes)
+    return ZeroMQ(listen or _own_address(addresses), cookie=secret, packet_max_bytes=packet_max_bytes)
 
 
 def _own_address(join: tuple[str, ...]) -> str:

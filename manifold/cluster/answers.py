@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from manifold.actors import ActorDeadError
 from manifold.core.bodies import Answer
 from manifold.core.codec import decode, encode
-from manifold.errors import NotSerializable, RemoteError
+from manifold.errors import MessageTooLarge, NotSerializable, RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,38 +31,52 @@ _DEAD = "pykka.ActorDeadError"
 class Reply:
     """What an asked actor's worker answers to, in the place of the asker's future."""
 
-    def __init__(self, question: int, put: Callable[[Answer], object]) -> None:
+    def __init__(self, question: int, put: Callable[[Answer], object], max_bytes: int) -> None:
         self._question = question
         self._put = put
+        self._max_bytes = max_bytes
 
     def set(self, value: Any = None) -> None:
         """Answer with a value; one that cannot travel becomes an error at the asker."""
         try:
             data = encode(value)
-        except NotSerializable as error:
+            if len(data) > self._max_bytes:
+                raise MessageTooLarge(len(data), self._max_bytes)  # noqa: TRY301
+        except (NotSerializable, MessageTooLarge) as error:
             self.set_exception((type(error), error, error.__traceback__))
         else:
             self._put(Answer(self._question, raised=False, value=data))
 
     def set_exception(self, exc_info: Any) -> None:
         """Answer with an exception."""
-        self._put(Answer(self._question, raised=True, value=_described(exc_info[1])))
+        self._put(Answer(self._question, raised=True, value=_described(exc_info[1], self._max_bytes)))
 
 
-def _described(error: BaseException) -> bytes:
-    text = "".join(traceback.format_exception(error))
+def _described(error: BaseException, max_bytes: int) -> bytes:
+    said, text = _said(error), "".join(traceback.format_exception(error))
     kind = type(error)
     name = kind.__qualname__ if _OWN.get(kind.__name__) is kind else f"{kind.__module__}.{kind.__qualname__}"
     if kind is ActorDeadError:
         name = _DEAD
     try:
-        return encode([name, list(error.args), str(error), text])
+        data = encode([name, list(error.args), said, text])
+        if len(data) <= max_bytes:
+            return data
     except NotSerializable:
-        return encode([name, None, _plain(str(error)), _plain(text)])
+        pass
+    room = max_bytes // 16
+    return encode([name[:room], None, _plain(said, room), _plain(text, room)])
 
 
-def _plain(text: str) -> str:
-    return text.encode(errors="replace").decode()
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # the exception's own code
+        return "its text could not be had"
+
+
+def _plain(text: str, room: int) -> str:
+    return text[-room:].encode(errors="replace").decode()
 
 
 def exception_of(value: memoryview | bytes) -> Exception:

@@ -6,6 +6,7 @@ workers right away: so that order is kept.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from manifold.cluster.answers import Reply
@@ -13,6 +14,8 @@ from manifold.cluster.tally import Arrival, Tally
 from manifold.core.bodies import Ask, AudienceChange, AudienceSend, Down, Kind, Outcome, Send, Watch
 from manifold.core.codec import decode
 from manifold.core.pid import PID
+from manifold.errors import CodecError
+from manifold.ports import SHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,8 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Arrivals"]
 
+logger = logging.getLogger("manifold")
+
 _WAITING_BYTES = 256
-"""What a recipient that was not handed its message yet is reckoned to take."""
+"""What a message that waits here is reckoned to take, besides its bytes and 8 for a recipient."""
+
+_UNREADABLE = object()
 
 
 class _RemoteWatcher:
@@ -47,7 +54,6 @@ class Arrivals:
         self._host = host
         self._put = put
         self._tally = tally
-        self._taken = 0
         self._replicas: dict[int, Any] = {}
         self._watchers: dict[int, tuple[PID, _RemoteWatcher]] = {}
         self.handlers: dict[int, Callable[[memoryview], None]] = {
@@ -61,7 +67,7 @@ class Arrivals:
 
     def backlog(self) -> int:
         """Give what waits here of what the node sent, in bytes: its own alone, so that no other pays for it."""
-        return _WAITING_BYTES * (self._taken - sum(self._tally.counts))
+        return self._tally.waiting_bytes
 
     def close(self) -> None:
         """The node has gone down: forget what was kept for it."""
@@ -74,17 +80,26 @@ class Arrivals:
 
     def _send(self, body: memoryview) -> None:
         sent = Send.unpack(body)
-        self._taken += len(sent.ids)
-        self._host.local.take(sent.ids, decode(sent.message), self._settles(sent.receipt, len(sent.ids)))
+        settles = self._settles(sent.receipt, len(sent.ids), len(body))
+        if (message := self._read(sent.message, len(sent.ids), settles)) is not _UNREADABLE:
+            self._host.local.take(sent.ids, message, settles)
 
     def _audience_send(self, body: memoryview) -> None:
         sent = AudienceSend.unpack(body)
-        self._taken += sent.members
-        message = decode(sent.message)
-        settles = self._settles(sent.receipt, sent.members)
-        replica = self._replica(sent.audience)
-        with replica.lock:
-            replica.send(message, settles, None, sent.members, 0)
+        settles = self._settles(sent.receipt, sent.members, len(body))
+        if (message := self._read(sent.message, sent.members, settles)) is not _UNREADABLE:
+            replica = self._replica(sent.audience)
+            with replica.lock:
+                replica.send(message, settles, None, sent.members, 0)
+
+    def _read(self, data: bytes | memoryview, recipients: int, settles: Settles) -> Any:
+        """Decode a message; one that cannot be, for want of a registered type, say, counts as shed."""
+        try:
+            return decode(data)
+        except CodecError as error:
+            logger.error("a message from another node was shed, for it cannot be read here: %s", error)
+            settles.settle(self._host.id, SHED, recipients)
+            return _UNREADABLE
 
     def _change(self, body: memoryview) -> None:
         change = AudienceChange.unpack(body)
@@ -113,9 +128,16 @@ class Arrivals:
 
     def _ask(self, body: memoryview) -> None:
         ask = Ask.unpack(body)
-        self._taken += 1
-        reply = Reply(ask.question, lambda answer: self._put(Kind.ANSWER, answer.pack()))
-        self._host.local.take_one(ask.id, decode(ask.message), reply, self._tally)
+        limit = self._host.limits.message_max_bytes
+        reply = Reply(ask.question, lambda answer: self._put(Kind.ANSWER, answer.pack()), limit)
+        settles = self._settles(0, 1, len(body))
+        try:
+            message = decode(ask.message)
+        except CodecError as error:
+            settles.settle(self._host.id, SHED, 1)
+            reply.set_exception((CodecError, error, None))
+        else:
+            self._host.local.take_one(ask.id, message, reply, settles)
 
     def _watch(self, body: memoryview) -> None:
         watch = Watch.unpack(body)
@@ -129,14 +151,13 @@ class Arrivals:
         if found is not None:
             self._host.demonitor(*found)
 
-    def _settles(self, receipt: int, recipients: int) -> Settles:
-        if not receipt:
-            return self._tally
+    def _settles(self, receipt: int, recipients: int, size_bytes: int) -> Settles:
+        size = size_bytes + _WAITING_BYTES + 8 * recipients
 
         def complete(counts: list[int]) -> None:
             self._put(Kind.OUTCOME, Outcome(receipt, *counts).pack())
 
-        return Arrival(self._tally, recipients, complete)
+        return Arrival(self._tally, recipients, size, complete if receipt else None)
 
 
 class _NoReplica:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from manifold.cluster.away import Away
 from manifold.core.bodies import AudienceChange, AudienceSend, Kind, Send
-from manifold.errors import NodeDown, Overloaded
+from manifold.errors import NodeDown
 from manifold.ports import SHED, UNREACHABLE
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from manifold.cluster.peer import Peer
     from manifold.core.pid import PID
+    from manifold.limits import Limits
     from manifold.ports import Settles, Watcher
 
 __all__ = ["Cluster"]
@@ -29,8 +30,9 @@ _HEAD_BYTES = 64
 class Cluster:
     """The other nodes, as this one's senders see them. Empty until links are made; see `Hub`."""
 
-    def __init__(self, frame_max_bytes: int) -> None:
-        self._frame_max_bytes = frame_max_bytes
+    def __init__(self, limits: Limits) -> None:
+        self._frame_max_bytes = limits.packet_max_bytes
+        self._roomy_below_bytes = limits.drain_below * limits.outbox_max_bytes
         self.peers: dict[str, Peer] = {}  # those that are up; changed on the I/O thread alone
         self.audiences: weakref.WeakValueDictionary[int, Away] = weakref.WeakValueDictionary()
         # Closed audiences, and those that the garbage collector found, for the I/O thread to tell their nodes.
@@ -89,12 +91,17 @@ class Cluster:
     def ask(self, pid: PID, wire: bytes, future: Any) -> None:
         """Ask an actor of another node. The future gets the answer, or why there is none."""
         peer = self.peers.get(pid.node)
-        taken = None if peer is None else peer.ask(pid, wire, future)
-        if taken:
-            return
-        self._lose(UNREACHABLE if taken is None else SHED, pid.node, 1, None)
-        error = NodeDown(pid.node) if taken is None else Overloaded([pid.node], 1, "the outbox")
-        future.set_exception((type(error), error, None))
+        if peer is None:
+            future.set_exception((NodeDown, NodeDown(pid.node), None))
+            taken = None
+        else:
+            taken = peer.ask(pid, wire, future)
+        if not taken:
+            self._lose(UNREACHABLE if taken is None else SHED, pid.node, 1, None)
+
+    def roomy(self) -> bool:
+        """Tell whether every outbox is below its high-water mark."""
+        return all(peer.link.pending_bytes < self._roomy_below_bytes for peer in list(self.peers.values()))
 
     def monitor(self, pid: PID, watcher: Watcher) -> None:
         """Tell `watcher` when the actor has ended, or its node has gone down; at once if it is."""
@@ -120,10 +127,10 @@ class Cluster:
 
     def drop(self, peer: Peer) -> None:
         """A node has gone down: what was under way to it is unreachable, and its members leave every audience."""
-        if self.peers.get(peer.node) is peer:
-            del self.peers[peer.node]
         lost = peer.down()
         with self._lock:
+            if self.peers.get(peer.node) is peer:
+                del self.peers[peer.node]
             self._lost[UNREACHABLE] += lost
             self._former = [before + now for before, now in zip(self._former, peer.settled, strict=True)]
             self._former_handoffs += peer.handoffs

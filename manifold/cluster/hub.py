@@ -64,6 +64,8 @@ class Hub:
         self._by_address: dict[str, Peer] = {}
         self._former: deque[int] = deque()
         self._given_up: dict[str, float] = {}
+        self._patience_s = _FORGET_AFTER * limits.node_down_after_s
+        self._gossip_at = 0.0
         self._session = 0
         self._closing_at: float | None = None
         self._warned: set[str] = set()
@@ -113,12 +115,13 @@ class Hub:
         until = self._closing_at
         if until is None:
             return False
-        return time.monotonic() >= until or not any(peer.up and peer.link.unacked for peer in self._peers())
+        return time.monotonic() >= until or not any(peer.up and peer.is_owed() for peer in self._peers())
 
     def _turn(self) -> None:
         # What has come in is taken before anybody is called silent: this thread itself may have stood still.
         self._transport.poll(0.0)
         self._tell_forgotten()
+        self._gossip(time.monotonic())
         timeout = min((self._pump(peer) for peer in self._peers()), default=1.0)
         self._transport.poll(timeout if self._closing_at is None else min(timeout, _PUMP_S))
 
@@ -213,7 +216,7 @@ class Hub:
         known = self._by_node.get(hello.node) or self._by_address.get(hello.address)
         if known is not None and known.node not in ("", hello.node):
             self._lose(known, "restarted")
-            known = None
+            known = self._by_address.get(hello.address)
         return known or self._dial(hello.address)
 
     def _is_welcome(self, hello: Hello) -> bool:
@@ -280,6 +283,7 @@ class Hub:
     def _meet(self, members: Iterable[tuple[str, str]]) -> None:
         for node, address in members:
             if node != self._host.id and node not in self._by_node and address and address not in self._by_address:
+                self._given_up.setdefault(address, time.monotonic() + self._patience_s)
                 self._dial(address)
 
     def _lose(self, peer: Peer, reason: str) -> None:
@@ -297,7 +301,7 @@ class Hub:
     def _is_forgotten(self, peer: Peer, *, was_up: bool) -> bool:
         now = time.monotonic()
         if was_up:
-            self._given_up[peer.address] = now + _FORGET_AFTER * self._limits.node_down_after_s
+            self._given_up[peer.address] = now + self._patience_s
         if now < self._given_up.get(peer.address, 0.0):
             return False
         self._given_up.pop(peer.address, None)
@@ -315,6 +319,14 @@ class Hub:
         if len(self._former) > _FORMER_MAX:
             self._by_session.pop(self._former.popleft(), None)
 
+    def _gossip(self, now: float) -> None:
+        """Tell everybody who is here, now and then: two who lost each other, or never met, hear so of each other."""
+        if now >= self._gossip_at:
+            self._gossip_at = now + self._limits.node_down_after_s
+            parts = [encode([list(member) for member in self._membership.up().items()])]
+            for peer in list(self._by_node.values()):
+                peer.put(Kind.MEMBERS, parts)
+
     def _tell_forgotten(self) -> None:
         forgotten = self._cluster.forgotten
         while forgotten:
@@ -328,10 +340,13 @@ class Hub:
         now = time.monotonic()
         for peer in list(self._by_address.values()):
             with peer.lock:
+                peer.link.settle(*peer.tally.fresh(), now)
+                self._send(peer, now + self._link_limits.ack_delay_s)
                 peer.link.close()
                 self._send(peer, now)
         for peer in list(self._by_node.values()):
             self._cluster.drop(peer)
+            self._membership.left(peer.node, "this node stops")
 
 
 def _link_limits(limits: Limits) -> LinkLimits:

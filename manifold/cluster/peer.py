@@ -16,7 +16,7 @@ from manifold.core.codec import decode
 from manifold.core.frames import FrameTooLarge
 from manifold.core.link import LinkDown
 from manifold.core.link_terms import LinkError
-from manifold.errors import CodecError, NodeDown
+from manifold.errors import CodecError, NodeDown, Overloaded
 from manifold.ports import UNREACHABLE
 
 if TYPE_CHECKING:
@@ -78,10 +78,14 @@ class Peer:
                 return None
             try:
                 self.link.send(kind, parts, must_fit=False)
-            except LinkError as error:
+            except (LinkError, FrameTooLarge) as error:
                 return self._refused(error)
         self._wake()
         return True
+
+    def is_owed(self) -> bool:
+        """Tell whether the node has still to take, or to account for, something that was handed to it."""
+        return bool(self.link.unacked) or self.handed > sum(self.settled)
 
     def hand_off(
         self, kind: Kind, body: Callable[[int], Sequence[bytes]], recipients: int, receipt: Settles | None
@@ -128,8 +132,10 @@ class Peer:
         number = next(self._numbers)
         self._asks[number] = future
         taken = self.hand_off(Kind.ASK, lambda _: Ask(number, pid.id, wire).pack(), 1, None)
-        if not taken and self._asks.pop(number, None) is None:
-            return True  # the node went down meanwhile, and the future was told
+        if not taken and self._asks.pop(number, None) is not None:
+            # Else the node went down meanwhile, and the future was told.
+            error = NodeDown(self.node) if taken is None else Overloaded([self.node], 1, "the outbox")
+            future.set_exception((type(error), error, None))
         return taken
 
     def monitor(self, pid: PID, watcher: Watcher) -> bool:

@@ -21,6 +21,7 @@ class Tally:
         self._changed = changed
         self._told = (0, 0, 0)
         self.counts = [0, 0, 0]
+        self.waiting_bytes = 0
 
     def expect(self, recipients: int) -> None:
         """Nothing: how many there are is known to the sender."""
@@ -36,6 +37,11 @@ class Tally:
         if quiet:
             self._changed()
 
+    def waits(self, size_bytes: int) -> None:
+        """So much more waits here; or, below 0, so much less."""
+        with self._lock:
+            self.waiting_bytes += size_bytes
+
     def fresh(self) -> tuple[int, int, int]:
         """Give what was not given before."""
         with self._lock:
@@ -45,18 +51,24 @@ class Tally:
 
 
 class Arrival:
-    """In a receipt's place for one send whose outcome its sender awaits."""
+    """In a receipt's place for one message that came in: how much waits for it is known until all is settled."""
 
     own = False
 
-    def __init__(self, tally: Tally, recipients: int, complete: Callable[[list[int]], None]) -> None:
+    __slots__ = ("_complete", "_counts", "_lock", "_open", "_size_bytes", "_tally")
+
+    def __init__(
+        self, tally: Tally, recipients: int, size_bytes: int, complete: Callable[[list[int]], None] | None
+    ) -> None:
         self._tally = tally
         self._lock = threading.Lock()
         self._open = recipients
+        self._size_bytes = size_bytes
         self._counts = [0, 0, 0]
         self._complete = complete
+        tally.waits(size_bytes)
         if not recipients:
-            complete(self._counts)
+            self._close()
 
     def expect(self, recipients: int) -> None:
         """Nothing: it is known."""
@@ -70,6 +82,11 @@ class Arrival:
             self._counts[cause] += number
             self._open -= number
             complete = not self._open
-        self._tally.settle(node, cause, number)
         if complete:
+            self._close()
+        self._tally.settle(node, cause, number)
+
+    def _close(self) -> None:
+        self._tally.waits(-self._size_bytes)
+        if self._complete is not None:
             self._complete(self._counts)

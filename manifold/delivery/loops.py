@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from manifold.actors.waiting import worker_threads
+from manifold.delivery.waking import Waker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
+        self.waker = Waker(self.loop)
         self._stopping = False
         self._until = 0.0
         self._ended: Callable[[], None] | None = None

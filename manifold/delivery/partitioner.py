@@ -64,7 +64,7 @@ class Partitioner(Queues):
         if not isinstance(loop, LoopThread):
             worker_threads.add(threading.get_ident())
             return Worker(self, index, loop, threading.get_ident())
-        worker = Worker(self, index, loop.loop, loop.ident)
+        worker = Worker(self, index, loop.loop, loop.ident, loop.waker)
         self.threads[worker] = loop
         return worker
 

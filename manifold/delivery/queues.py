@@ -143,7 +143,11 @@ class Queues:
         share = self.limits.drain_below
         below = share * self.limits.worker_queue_max_bytes
         offload = self.offload.queued_bytes < share * self.limits.offload_queue_max_bytes
-        return offload and all(worker.queued_bytes - worker.done_bytes < below for worker in self.workers)
+        return (
+            offload
+            and self.host.cluster.roomy()
+            and all(worker.queued_bytes - worker.done_bytes < below for worker in self.workers)
+        )
 
     def relief(self) -> Future[None]:
         """Give a future that is done when there is room."""

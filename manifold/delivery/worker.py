@@ -12,6 +12,7 @@ import asyncio
 import contextvars
 import logging
 from collections import deque
+from functools import partial
 from time import perf_counter
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from manifold.actors import Actor
     from manifold.delivery.batch import Batch, Part
     from manifold.delivery.partitioner import Partitioner
+    from manifold.delivery.waking import Waker
     from manifold.ports import Settles, Watcher
 
     Rest = Coroutine[Any, Any, Any] | None
@@ -58,7 +60,14 @@ class Visit:
 class Worker:
     """One worker of a node. All methods but `wake`, `push` and `abandon` run on its event loop's thread."""
 
-    def __init__(self, node: Partitioner, index: int, loop: asyncio.AbstractEventLoop, thread: int) -> None:
+    def __init__(
+        self,
+        node: Partitioner,
+        index: int,
+        loop: asyncio.AbstractEventLoop,
+        thread: int,
+        waker: Waker | None = None,
+    ) -> None:
         self.node = node
         self.index = index
         self.loop = loop
@@ -80,6 +89,9 @@ class Worker:
         self._chunk = CHUNK
         self.context = contextvars.copy_context()
         self.context.run(ports.current.set, node.host)
+        self._waker = waker
+        if waker is not None:
+            waker.woken = partial(self.context.run, self._drain)
 
     def settle(self, receipt: Settles | None, cause: int, number: int) -> None:
         """Account for some recipients: in this node's counts, unless another node counted them as sent."""
@@ -93,7 +105,10 @@ class Worker:
     def wake(self) -> None:
         """Have the queue worked off; to be called by whoever set `awake`."""
         try:
-            self.loop.call_soon_threadsafe(self._drain, context=self.context)
+            if self._waker is None:
+                self.loop.call_soon_threadsafe(self._drain, context=self.context)
+            else:
+                self._waker.wake()
         except RuntimeError:
             logger.error("the event loop of %s is closed, but the node was not stopped", self.node.host.id)
 
