@@ -8,8 +8,6 @@ Left out: the file that tests that an actor is a thread, and the test of what a 
 manifold's one deliberate difference.
 """
 
-# ruff: noqa: T201
-
 from __future__ import annotations
 
 import importlib.metadata

@@ -177,6 +177,7 @@ class Hub:
         peer = Peer(address, link, self._host, self.wake, self._cluster.members_left)
         peer.forever = forever or address in self._join
         self._by_session[self._session] = self._by_address[address] = peer
+        self._transport.wake()  # its hello is due now, not when this turn's wait is over
         return peer
 
     def _hello(self) -> Hello:

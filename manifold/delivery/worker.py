@@ -110,7 +110,8 @@ class Worker:
             else:
                 self._waker.wake()
         except RuntimeError:
-            logger.error("the event loop of %s is closed, but the node was not stopped", self.node.host.id)
+            if not self.node.closed:  # else what still comes in is counted as dead, at the end of the stop
+                logger.error("the event loop of %s is closed, but the node was not stopped", self.node.host.id)
 
     # The queue.
 

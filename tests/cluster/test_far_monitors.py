@@ -1,0 +1,177 @@
+"""Monitors across nodes: exactly one Down, after everything the dead actor sent."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pykka
+
+import manifold
+from manifold import Limits
+from manifold.transport.memory import HUB
+from tests.cluster.support import record, stays, until
+
+
+class Monitoring(manifold.Actor):
+    def __init__(self, got):
+        self.got = got
+
+    def on_receive(self, message):
+        match message:
+            case ("monitor", pid):
+                self.ref = self.monitor(pid)
+            case ("demonitor",):
+                self.demonitor(self.ref)
+            case _:
+                self.got.append(message)
+
+
+class Parting(manifold.Actor):
+    """Sends a lot, and ends."""
+
+    def on_receive(self, message):
+        if message == "sync":
+            return
+        to, number, how = message
+        for i in range(number):
+            modes = {"send_mode": "offload"} if how == "offload" and i % 3 == 0 else {}
+            manifold.send(to if i % 2 else [to], i, **modes)
+        if how == "fail":
+            raise ValueError("the end")
+        self.stop()
+
+
+def monitoring(node, pid):
+    got = []
+    watcher = node.spawn(Monitoring, got)
+    node.ask(watcher, ("monitor", pid)).get()
+    if pid.node in node.nodes():
+        # What comes by the same way shows that the monitor has arrived.
+        with contextlib.suppress(pykka.ActorDeadError):
+            node.ask(pid, "sync").get()
+    return watcher, got
+
+
+def downs(got):
+    return [message for message in got if isinstance(message, manifold.Down)]
+
+
+def one_down(got, pid):
+    assert until(lambda: downs(got)), got
+    assert stays(lambda: len(downs(got)) == 1, 0.1)
+    down = downs(got)[0]
+    assert down.pid == pid
+    return down.reason
+
+
+def test_a_stop(nodes):
+    a, b = nodes.together("a", "b")
+    far = record(b)
+    _, got = monitoring(a, far.pid)
+    assert not got
+    far.actor_ref.stop()
+    assert one_down(got, far.pid) == "stopped"
+
+
+def test_after_everything_it_sent(nodes, caplog):
+    caplog.set_level("CRITICAL", logger="pykka")
+    a, b = nodes.together("a", "b")
+    for how in ("stop", "fail", "offload"):
+        far = b.spawn(Parting)
+        watcher, got = monitoring(a, far)
+        b.send(far, (watcher, 500, how))
+        reason = one_down(got, far)
+        assert got[:-1] == list(range(500)), how
+        assert isinstance(got[-1], manifold.Down)
+        assert reason.startswith("failed: ") if how == "fail" else reason == "stopped"
+        assert "the end" in reason or how != "fail"
+
+
+def test_an_actor_that_is_dead_already(nodes):
+    a, b = nodes.together("a", "b")
+    far = record(b)
+    far.actor_ref.stop()
+    _, got = monitoring(a, far.pid)
+    assert one_down(got, far.pid) == "no such actor"
+
+
+def test_a_node_that_is_not_connected(nodes):
+    a, _ = nodes.together("a", "b")
+    pid = manifold.PID("gone@00000000", 1)
+    _, got = monitoring(a, pid)
+    assert one_down(got, pid) == "node down"
+
+
+def test_a_node_that_stops(nodes):
+    a, b = nodes.together("a", "b")
+    far = record(b)
+    _, got = monitoring(a, far.pid)
+    a.ask(far.pid, "the monitor has arrived").get()
+    b.stop()
+    assert one_down(got, far.pid) in ("stopped", "node down")
+
+
+def test_a_node_that_cannot_be_reached_any_more(memory_nodes):
+    a, b = memory_nodes.together("a", "b", limits=Limits(node_down_after_s=0.4))
+    far = record(b)
+    watcher, got = monitoring(a, far.pid)
+    HUB.cut(b.address)
+    try:
+        assert one_down(got, far.pid) == "node down"
+    finally:
+        HUB.heal(b.address)
+    assert until(lambda: b.id in a.nodes())
+    # It is monitored anew, and once.
+    a.ask(watcher, ("monitor", far.pid)).get()
+    a.ask(far.pid, 1).get()
+    assert len(downs(got)) == 1
+    far.actor_ref.stop()
+    assert until(lambda: len(downs(got)) == 2)
+    assert stays(lambda: len(downs(got)) == 2, 0.1)
+
+
+def test_demonitor(nodes):
+    a, b = nodes.together("a", "b")
+    far = record(b)
+    watcher, got = monitoring(a, far.pid)
+    other, heard = monitoring(a, far.pid)
+    a.ask(watcher, ("demonitor",)).get()
+    a.ask(far.pid, "that has arrived").get()
+    far.actor_ref.stop()
+    assert one_down(heard, far.pid) == "stopped"
+    assert not got
+
+
+def test_several_monitors_of_one_actor_and_two_of_the_same(nodes):
+    a, b, c = nodes.together("a", "b", "c")
+    far = record(b)
+    watcher, first = monitoring(a, far.pid)
+    _, second = monitoring(c, far.pid)
+    a.ask(watcher, ("monitor", far.pid)).get()
+    a.ask(far.pid, "all have arrived").get()
+    c.ask(far.pid, "all have arrived").get()
+    far.actor_ref.stop()
+    assert one_down(second, far.pid) == "stopped"
+    assert until(lambda: len(downs(first)) == 2)
+    assert downs(first)[0].ref is not downs(first)[1].ref
+
+
+def test_a_monitoring_actor_that_ended_first_harms_nobody(nodes):
+    a, b = nodes.together("a", "b")
+    far = record(b)
+    watcher, got = monitoring(a, far.pid)
+    a.ask(far.pid, 1).get()
+    watcher._actor.actor_ref.stop()
+    far.actor_ref.stop()
+    assert a.ask(record(b).pid, "fine").get() == "fine"
+    assert not got
+
+
+def test_down_counts_as_no_message(nodes):
+    a, b = nodes.together("a", "b")
+    far = record(b)
+    _, got = monitoring(a, far.pid)
+    before = a.stats().sent, b.stats().sent
+    far.actor_ref.stop()
+    one_down(got, far.pid)
+    assert (a.stats().sent, b.stats().sent) == before
