@@ -229,16 +229,24 @@ class Partitioner(Queues):
 
     def send(self, pids: Sequence[PID], message: Any, receipt: Settles | None, data: bytes | None) -> int:
         """The same for any PIDs of this node (copies, actors that have ended or are not started yet); not counting."""
+        return self._send_found(
+            lambda: [actor for pid in pids if (actor := self.find(pid)) is not None], len(pids), message, receipt, data
+        )
+
+    def _send_found(
+        self, find: Callable[[], list[Actor]], number: int, message: Any, receipt: Settles | None, data: bytes | None
+    ) -> int:
+        """Queue a message for those of `number` recipients that are found; how many were shed. The others are dead."""
         while True:
             epoch = self.epoch
             versions = [worker.version for worker in self.workers]
-            found = [actor for pid in pids if (actor := self.find(pid)) is not None]
+            found = find()
             if (filled := self._fill(found, len(versions))) is None:
                 continue
             lanes, unplaced = filled
             with self.lock:
                 if epoch == self.epoch:
-                    self.bury(len(pids) - len(found), receipt)
+                    self.bury(number - len(found), receipt)
                     shed = self._queue_lanes(lanes, versions, message, receipt, data)
                     content = message if data is None else Packed(data)
                     return shed + sum(not self._post(actor, content, None, receipt) for actor in unplaced)
@@ -247,23 +255,14 @@ class Partitioner(Queues):
 
     def take(self, ids: Sequence[int], message: Any, receipt: Settles) -> None:
         """Queue a message for the actors with these ids."""
-        while True:
-            epoch = self.epoch
-            versions = [worker.version for worker in self.workers]
-            get = self.actors.get
-            found = [actor for number in ids if (actor := get(number)) is not None]
-            if self._unstarted and len(found) < len(ids):
-                found = [actor for number in ids if (actor := self._find(number)) is not None]
-            if (filled := self._fill(found, len(versions))) is None:
-                continue
-            lanes, unplaced = filled
-            with self.lock:
-                if epoch == self.epoch:
-                    self.bury(len(ids) - len(found), receipt)
-                    self._queue_lanes(lanes, versions, message, receipt, None)
-                    for actor in unplaced:
-                        self._post(actor, message, None, receipt)
-                    return
+        self._send_found(lambda: self._find_all(ids), len(ids), message, receipt, None)
+
+    def _find_all(self, ids: Sequence[int]) -> list[Actor]:
+        get = self.actors.get
+        found = [actor for number in ids if (actor := get(number)) is not None]
+        if self._unstarted and len(found) < len(ids):
+            return [actor for number in ids if (actor := self._find(number)) is not None]
+        return found
 
     def take_one(self, number: int, message: Any, reply: Any, receipt: Settles) -> None:
         """Queue a question for the actor with this id."""

@@ -1,7 +1,7 @@
 """The queues of a node's workers, and the counts of all that was ever meant to go through them.
 
-One lock guards what is queued and what is counted as sent. A worker counts for itself what it has settled; its
-counts are read without the lock, and before those of what was sent.
+One lock guards what is queued and what is counted as sent. A worker counts for itself, without it, what it has
+settled; so that is read before what was sent.
 """
 
 from __future__ import annotations

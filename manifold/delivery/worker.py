@@ -58,7 +58,7 @@ class Visit:
 
 
 class Worker:
-    """One worker of a node. All methods but `wake`, `push` and `abandon` run on its event loop's thread."""
+    """One worker of a node. All methods but `wake` and `abandon` run on its event loop's thread."""
 
     def __init__(
         self,
