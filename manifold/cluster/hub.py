@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections import deque
 from struct import Struct
 from typing import TYPE_CHECKING
@@ -17,7 +15,7 @@ from manifold.core.link import Down, Frame, Link, LinkLimits, Refused, Room, Set
 from manifold.transport import AddressError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from manifold.cluster.cluster import Cluster
     from manifold.cluster.membership import Membership
@@ -69,7 +67,9 @@ class Hub:
         self._session = 0
         self._closing_at: float | None = None
         self._warned: set[str] = set()
-        self._thread = threading.Thread(target=self._run, name=f"{name}-io", daemon=True)
+        self._monotonic = host.around.monotonic
+        self._time_ns = host.around.time_ns
+        self._thread = host.around.turns(f"{name}-io", self._turns)
 
     @property
     def address(self) -> str:
@@ -95,12 +95,12 @@ class Hub:
         """Let what is queued be acknowledged until then, say goodbye, and end the thread."""
         self._closing_at = until
         self.wake()
-        self._thread.join(max(0.0, until - time.monotonic()) + 1.0)
+        self._thread.join(max(0.0, until - self._monotonic()) + 1.0)
         self._membership.close()
 
     # The loop.
 
-    def _run(self) -> None:
+    def _turns(self) -> Iterator[None]:
         for address in self._join:
             self._dial(address, forever=True)
         while not self._is_done():
@@ -108,6 +108,7 @@ class Hub:
                 self._turn()
             except Exception:
                 logger.critical("the I/O thread of %s went on after:", self._host.id, exc_info=True)
+            yield
         self._say_goodbye()
         self._transport.close()
 
@@ -115,13 +116,13 @@ class Hub:
         until = self._closing_at
         if until is None:
             return False
-        return time.monotonic() >= until or not any(peer.up and peer.is_owed() for peer in self._peers())
+        return self._monotonic() >= until or not any(peer.up and peer.is_owed() for peer in self._peers())
 
     def _turn(self) -> None:
         # What has come in is taken before anybody is called silent: this thread itself may have stood still.
         self._transport.poll(0.0)
         self._tell_forgotten()
-        self._gossip(time.monotonic())
+        self._gossip(self._monotonic())
         timeout = min((self._pump(peer) for peer in self._peers()), default=1.0)
         self._transport.poll(timeout if self._closing_at is None else min(timeout, _PUMP_S))
 
@@ -130,7 +131,7 @@ class Hub:
 
     def _pump(self, peer: Peer) -> float:
         """Send what is due; the seconds until more will be."""
-        now = time.monotonic()
+        now = self._monotonic()
         with peer.lock:
             events = peer.link.tick(now)
             fresh = peer.tally.fresh()
@@ -166,8 +167,8 @@ class Hub:
 
     def _dial(self, address: str, *, forever: bool = False) -> Peer | None:
         """Make a new link to whoever is at an address; None for one, learnt from a peer, that cannot be dialled."""
-        now = time.monotonic()
-        self._session = max(self._session + 1, time.time_ns())
+        now = self._monotonic()
+        self._session = max(self._session + 1, self._time_ns())
         try:
             self._transport.dial(address)
         except AddressError as error:
@@ -198,7 +199,7 @@ class Hub:
 
     def _feed(self, peer: Peer, data: bytes) -> None:
         with peer.lock:
-            events = peer.link.receive_packet(data, time.monotonic())
+            events = peer.link.receive_packet(data, self._monotonic())
         if events and isinstance(events[-1], Down) and events[-1].reason == "new session":
             self._on_events(peer, events)
             fresh = self._by_address.get(peer.address)
@@ -284,7 +285,7 @@ class Hub:
     def _meet(self, members: Iterable[tuple[str, str]]) -> None:
         for node, address in members:
             if node != self._host.id and node not in self._by_node and address and address not in self._by_address:
-                self._given_up.setdefault(address, time.monotonic() + self._patience_s)
+                self._given_up.setdefault(address, self._monotonic() + self._patience_s)
                 self._dial(address)
 
     def _lose(self, peer: Peer, reason: str) -> None:
@@ -300,7 +301,7 @@ class Hub:
             self._transport.hang_up(peer.address)
 
     def _is_forgotten(self, peer: Peer, *, was_up: bool) -> bool:
-        now = time.monotonic()
+        now = self._monotonic()
         if was_up:
             self._given_up[peer.address] = now + self._patience_s
         if now < self._given_up.get(peer.address, 0.0):
@@ -338,7 +339,7 @@ class Hub:
                     peer.put(Kind.AUDIENCE_CHANGE, parts)
 
     def _say_goodbye(self) -> None:
-        now = time.monotonic()
+        now = self._monotonic()
         for peer in list(self._by_address.values()):
             with peer.lock:
                 peer.link.settle(*peer.tally.fresh(), now)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +60,9 @@ class Partitioner(Queues):
 
     def _hire(self, index: int, loop: asyncio.AbstractEventLoop | LoopThread) -> Worker:
         if not isinstance(loop, LoopThread):
-            worker_threads.add(threading.get_ident())
-            return Worker(self, index, loop, threading.get_ident())
+            ident = self.host.around.get_ident()
+            worker_threads.add(ident)
+            return Worker(self, index, loop, ident)
         worker = Worker(self, index, loop.loop, loop.ident, loop.waker)
         self.threads[worker] = loop
         return worker
@@ -378,7 +377,7 @@ class Partitioner(Queues):
 
     def retired(self, worker: Worker) -> None:
         """The last actor has left a worker that is not wanted any more."""
-        until = time.monotonic() + self.limits.stop_grace_s
+        until = self.host.around.monotonic() + self.limits.stop_grace_s
         self.threads[worker].stop(worker.tasks, until, lambda: self.take_over(worker))
 
     def worker_threads(self) -> list[int]:
