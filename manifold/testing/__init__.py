@@ -1,5 +1,7 @@
 """For tests, yours too: a network and a clock that are simulated, so that a fault happens when the test says so."""
 
-from manifold.testing.network import Endpoint, Faults, Network, Spinning
+from manifold.testing.medium import Faults, Medium, Spinning
+from manifold.testing.network import Endpoint, Network
+from manifold.testing.simulation import Change, Simulation, Stuck
 
-__all__ = ["Endpoint", "Faults", "Network", "Spinning"]
+__all__ = ["Change", "Endpoint", "Faults", "Medium", "Network", "Simulation", "Spinning", "Stuck"]

@@ -1,0 +1,416 @@
+"""Whole nodes in one thread, on a simulated clock and network: a run does the same whenever its seed is the same.
+
+    with Simulation(seed=7, faults=Faults(loss=0.1)) as simulation:
+        a, b = simulation.node("a"), simulation.node("b")
+        simulation.meet(a, b)
+        a.send(b.spawn(Session), "hello")
+        simulation.partition("a", "b")
+        simulation.run(3.0)
+        simulation.heal("a", "b")
+        simulation.run(3.0)
+        assert a.stats().delivered == 1
+
+The nodes are real: only their clocks, threads, packets and names come from here. What goes wrong inside says the seed.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
+from itertools import count
+from struct import Struct
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from xxhash import xxh3_64
+
+from manifold import ports
+from manifold.actors import registry
+from manifold.actors.waiting import simulations
+from manifold.core.frames import PACKET_SLACK_BYTES
+from manifold.core.pid import link
+from manifold.errors import NodeDown, WouldDeadlock
+from manifold.node import Node
+from manifold.testing.loops import SimulatedLoop, SimulatedLoopThread, SimulatedOffload
+from manifold.testing.machine import Clock, Machine, Thread, Turns
+from manifold.testing.medium import Faults, Medium
+from manifold.testing.wire import SCHEME, SimulatedTransport
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from types import TracebackType
+
+    from manifold.limits import Limits
+
+__all__ = ["Change", "Simulation", "Stuck"]
+
+_FOREVER_S = 3600.0
+_STEP = Struct("<dq")
+
+
+class Stuck(AssertionError):
+    """What was waited for, without a timeout, did not come in an hour of simulated time."""
+
+
+class Change(NamedTuple):
+    """A node saw another one come up, or go down."""
+
+    at: float
+    node: str
+    other: str
+    reason: str
+    """Why it is down; "" for one that is up."""
+
+
+class Simulation(Medium):
+    """Nodes, the network between them, and the time, which passes in `run`, `run_until` and every blocking wait.
+
+    To be entered as a context manager, and used from one thread. `lag_s` is how long a thread of a node that has
+    something to do waits for its turn: the shortest and the longest time. `queue_max_packets` is what a node
+    takes in from each other one while it does not look; a sender keeps the rest. Inside a handler nothing may
+    block: `await` works, and `get()` of a future raises WouldDeadlock. No garbage is collected during the run.
+
+    Equal runs need equal user code: what it does may not depend on the order of a set of texts or PIDs, on
+    addresses of objects, on real time, or on randomness of its own; `random` is there for it.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        faults: Faults | None = None,
+        lag_s: tuple[float, float] = (2e-6, 1e-3),
+        queue_max_packets: int = 1000,
+    ) -> None:
+        super().__init__(seed, faults=faults)
+        self.history: list[Change] = []
+        """All that any node saw of others."""
+        self.running: Thread | None = None
+        """Whose turn it is."""
+        self.wires: dict[str, SimulatedTransport] = {}
+        """Who listens, by place."""
+        self._lag_s = lag_s
+        self._queue_max_packets = queue_max_packets
+        self._machines: dict[Node, Machine] = {}
+        self._all_machines: list[Machine] = []
+        self._options: dict[Node, dict[str, Any]] = {}
+        self._clocks: dict[str, Clock] = {}
+        self._idents = count(-2, -1)  # real threads have none of these
+        self._caller = -1
+        self._callers: dict[tuple[Node, str], int] = {}
+        self._trace = xxh3_64()
+        self._collects = False
+
+    # Nodes.
+
+    def node(self, name: str, *, at: str | None = None, join: Iterable[str] | None = None, **options: Any) -> Node:
+        """Start a node. It listens `at` a place of the network, by default one of its own name.
+
+        It joins the living nodes, unless `join` says otherwise; its other options are those of `manifold.Node`.
+        """
+        place = at or name
+        known = [node.address for node in self.nodes()] if join is None else join
+        machine = Machine(self, place)
+        around = Surroundings(machine)
+        self._all_machines.append(machine)
+        make = partial(_Node, around, name, listen=SCHEME + place, join=tuple(known), **{"workers": 2, **options})
+        node = self._on_loop(machine, make) if options.get("worker_kind") == "loop" else make()
+        self._machines[node] = machine
+        self._options[node] = {"name": name, "at": at, "join": join, **options}
+        return node
+
+    def nodes(self) -> list[Node]:
+        """Give the nodes that run."""
+        return [node for node in self._machines if node.is_running and node.id in ports.hosts]
+
+    def meet(self, *nodes: Node, within_s: float = 10.0) -> None:
+        """Let time pass until these nodes, by default all, know each other; AssertionError if they do not in time."""
+        nodes = nodes or tuple(self.nodes())
+        ids = {node.id for node in nodes}
+        if not self.run_until(lambda: all(ids <= set(node.nodes()) for node in nodes), within_s=within_s):
+            raise AssertionError(f"{self!r}: not met in {within_s} s: {[node.nodes() for node in nodes]}")
+
+    # Senders.
+
+    @contextmanager
+    def calling(self, node: Node, thread: str = "main") -> Iterator[None]:
+        """Call from a thread of this node's process: a sender of its own, with the node as its current one."""
+        token = ports.current.set(node)
+        before = self._caller
+        self._caller = self._callers.setdefault((node, thread), 0) or self.next_ident()
+        self._callers[node, thread] = self._caller
+        try:
+            yield
+        finally:
+            ports.current.reset(token)
+            self._caller = before
+
+    def task(self, node: Node, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run a task outside of any actor, on an event loop of its own in the process of this node."""
+        loop = SimulatedLoop(self._machines[node], f"{node.name}-task")
+        with self.calling(node):
+            task = loop.create_task(coroutine)
+        loop.thread.wake()
+        return task
+
+    def work(self, seconds: float) -> None:
+        """Be busy for so long: to be called in a handler, which keeps its worker from all else meanwhile."""
+        assert self.running is not None, "only what runs on a simulated thread can be busy"
+        self.running.work(seconds)
+
+    def later(self, delay_s: float, call: Callable[[], object]) -> None:
+        """Do something later, as the thread that says so. Unlike a handler, it may block."""
+        context, caller = copy_context(), self.get_ident()
+
+        def run() -> None:
+            before, self._caller = self._caller, caller
+            try:
+                context.run(call)
+            finally:
+                self._caller = before
+
+        self.after(delay_s, run)
+
+    # Faults at the test's command, beside those of the network.
+
+    def pause(self, node: Node, for_s: float | None = None) -> None:
+        """Let nothing of a node run, for so long or until `resume`. What comes in waits, and time passes."""
+        self._machines[node].pause()
+        if for_s is not None:
+            self.after(for_s, lambda: self.resume(node))
+
+    def resume(self, node: Node) -> None:
+        """Let it go on."""
+        self._machines[node].resume()
+
+    def pause_worker(self, node: Node, index: int, for_s: float) -> None:
+        """Let one worker do nothing, as if a handler blocked it."""
+        ident = node.local.workers[index].thread
+        next(thread for thread in self._machines[node].threads if thread.ident == ident).work(for_s)
+
+    def kill(self, node: Node, *, silent: bool = False) -> None:
+        """End a node as a signal ends a process: at once, in the middle of everything.
+
+        The others' connections to it break, unless `silent`, as when a computer loses its power. What its handlers
+        hold in `finally` runs when the simulation is left.
+        """
+        assert self.running is None, "a node is killed from outside"
+        machine = self._machines[node]
+        machine.end()
+        wire = self.wires.get(machine.place)
+        if wire is not None and wire is node._hub._transport:  # type: ignore[union-attr]
+            self.unplug(wire, silent=silent)
+        _forget(node)
+
+    def restart(self, node: Node, *, silent: bool = False) -> Node:
+        """Kill a node, and start another of the same name and options at the same place."""
+        self.kill(node, silent=silent)
+        return self.node(**self._options[node])
+
+    def clock(self, place: str) -> Clock:
+        """Give the clocks of a place, to be set wrong."""
+        if place not in self._clocks:
+            self._clocks[place] = Clock(self)
+        return self._clocks[place]
+
+    # What was done.
+
+    def digest(self) -> str:
+        """Give a digest of every turn and packet until now: equal for equal runs."""
+        return self._trace.hexdigest()
+
+    # Blocking, in the thread that drives it.
+
+    def wait(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Let time pass until the condition holds; False if that took too long. Inside a handler: WouldDeadlock."""
+        if self.running is not None:
+            msg = "a handler in a simulation cannot block: all nodes share one thread. Make it `async def` and `await`."
+            raise WouldDeadlock(msg)
+        if timeout_s is not None:
+            return self.run_until(condition, within_s=timeout_s)
+        if not self.run_until(condition, within_s=_FOREVER_S):
+            raise Stuck(f"{self!r}: nothing came of a wait in {_FOREVER_S:g} s")
+        return True
+
+    def __enter__(self) -> Self:
+        me = threading.get_ident()
+        assert me not in simulations, "one simulation at a time in a thread"
+        simulations[me] = self.wait
+        self._collects = gc.isenabled()
+        gc.disable()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            error.add_note(f"In {self!r}, digest {self.digest()}")
+        self.running = None
+        for node in self._machines:
+            _silence(node)
+        for machine in self._all_machines:
+            machine.end()
+            for loop in machine.loops:
+                loop.abandon()
+        for node in self._machines:
+            _forget(node)
+        del simulations[threading.get_ident()]
+        if self._collects:
+            gc.enable()
+
+    # What machines, loops and wires ask.
+
+    def next_ident(self) -> int:
+        """Give the identity of a new thread."""
+        return next(self._idents)
+
+    def get_ident(self) -> int:
+        """Give the identity of the thread that runs."""
+        return self._caller if self.running is None else self.running.ident
+
+    def enter(self, thread: Thread | None) -> Thread | None:
+        """Let a thread have its turn, None for the test itself; give whose turn it was."""
+        before, self.running = self.running, thread
+        if thread is not None:
+            self._trace.update(_STEP.pack(self.now, thread.ident))
+        return before
+
+    def latency_s(self) -> float:
+        """Give how long something waits for its turn: mostly not long."""
+        shortest, longest = self._lag_s
+        return shortest + (longest - shortest) * self.random.random() ** 3
+
+    def wire(self, machine: Machine, listen: str, limits: Limits) -> SimulatedTransport:
+        """Give the transport of a node."""
+        return SimulatedTransport(
+            machine, listen, limits.packet_max_bytes + PACKET_SLACK_BYTES, self._queue_max_packets
+        )
+
+    def plug_in(self, wire: SimulatedTransport) -> None:
+        """Somebody listens; those who dialled the place find them."""
+        self.wires[wire.place] = self.stations[wire.place] = wire
+        for other in list(self.wires.values()):
+            self.after(self.latency_s(), partial(other.lose, wire.place))
+
+    def unplug(self, wire: SimulatedTransport, *, silent: bool = False) -> None:
+        """Nobody listens at a place any more; those who are connected notice, unless it is `silent`."""
+        del self.wires[wire.place], self.stations[wire.place]
+        for other in () if silent else list(self.wires.values()):
+            self.after(self.latency_s(), partial(other.lose, wire.place))
+
+    def transmit(self, sender: str, receiver: str, packet: bytes) -> None:
+        """Put a packet on its way."""
+        self._trace.update(_STEP.pack(self.now, len(packet)))
+        self._transmit(sender, receiver, packet)
+
+    def _on_loop(self, machine: Machine, make: Callable[[], Node]) -> Node:
+        made: list[Node | BaseException] = []
+
+        def run() -> None:
+            try:
+                made.append(make())
+            except BaseException as error:  # noqa: BLE001 - raised again where it belongs
+                made.append(error)
+
+        loop = SimulatedLoop(machine, f"{machine.place}-loop")
+        loop.call_soon_threadsafe(run)
+        self.wait(lambda: bool(made), None)
+        if isinstance(made[0], BaseException):
+            raise made[0]
+        return made[0]
+
+
+class Surroundings:
+    """What a simulated node takes from where it runs; see `ports.Surroundings`."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self.simulation = machine.simulation
+        self.monotonic = machine.clock.monotonic
+        self.time_ns = machine.clock.time_ns
+        self.perf_counter = machine.perf_counter
+        self.get_ident = machine.simulation.get_ident
+        self.turns = partial(Turns, machine)
+        self.loop = partial(SimulatedLoopThread, machine)
+        self.offload = partial(SimulatedOffload, machine)
+
+    def token(self) -> str:
+        return f"{self._machine.simulation.random.getrandbits(32):08x}"
+
+    def thread(self, name: str, run: Callable[[], object]) -> _Later:  # noqa: ARG002
+        return _Later(self._machine.simulation, run)
+
+    def transport(
+        self,
+        listen: str | None,
+        join: tuple[str, ...],  # noqa: ARG002
+        transport: str | None,
+        cookie: str | bytes | None,  # noqa: ARG002
+        limits: Limits,
+    ) -> SimulatedTransport:
+        assert listen is not None
+        assert transport is None, "nodes in a simulation have its network"
+        return self._machine.simulation.wire(self._machine, listen, limits)
+
+
+class _Later:
+    """A thread that may block: one that stops a node, say."""
+
+    def __init__(self, simulation: Simulation, run: Callable[[], object]) -> None:
+        self._simulation = simulation
+        self._run = run
+        self._has_ended = False
+
+    def start(self) -> None:
+        self._simulation.later(self._simulation.latency_s(), self._all)
+
+    def join(self, timeout: float | None = None) -> None:
+        self._simulation.wait(lambda: self._has_ended, timeout)
+
+    def _all(self) -> None:
+        self._run()
+        self._has_ended = True
+
+
+class _Node(Node):
+    """A node that runs in a simulation."""
+
+    def __init__(self, around: Surroundings, name: str, **options: Any) -> None:
+        self.around = around
+        super().__init__(name, **options)
+        self._membership.subscribe(_Observer(around.simulation, self))
+
+
+class _Observer:
+    """Keeps what a node sees of others, at the moment when it does."""
+
+    def __init__(self, simulation: Simulation, node: Node) -> None:
+        self._simulation = simulation
+        self._node = node.id
+
+    def put(self, event: Any) -> None:
+        if event is not None:
+            reason = event.reason if isinstance(event, NodeDown) else ""
+            self._simulation.history.append(Change(self._simulation.now, self._node, event.node, reason))
+
+
+def _forget(node: Node) -> None:
+    """Have nobody in this process find a node or its actors any more."""
+    ports.hosts.pop(node.id, None)
+    for actor in list(node.local.actors.values()):
+        registry.unregister(actor.actor_ref)
+        link(actor.pid, None)
+
+
+def _silence(node: Node) -> None:
+    """Have actors say nothing when what they are just doing is closed."""
+    for actor in node.local.actors.values():
+        actor._watchers = actor._monitors = None
+        actor.on_stop = _nothing  # type: ignore[method-assign]
+
+
+def _nothing() -> None:
+    """Nobody is there any more."""
