@@ -43,7 +43,8 @@ class Peer:
         left: Callable[[int, str, Sequence[int]], None],
     ) -> None:
         self.address = address
-        self.node = ""  # until it has introduced itself
+        self.node = ""  # until it is up
+        self.announced = ""  # the address that it gives, when it is up
         self.forever = False  # to be dialled as long as this node runs
         self.stuck: deque[bytes] = deque()
         self.link = link
@@ -68,6 +69,10 @@ class Peer:
             Kind.OUTCOME: self._outcome,
             Kind.AUDIENCE_LEFT: self._audience_left,
         }
+
+    def leads_to(self, node: str, address: str) -> bool:
+        """Tell whether the link leads, or may lead, to a node or an address."""
+        return address == self.address or (self.link.peer is not None and self.link.peer.node == node)
 
     # From any thread.
 
