@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from manifold.cluster.answers import Reply
-from manifold.cluster.tally import Arrival, Tally
+from manifold.cluster.tally import Arrival, LoneArrival, Tally
 from manifold.core.bodies import Ask, AudienceChange, AudienceSend, Down, Kind, Outcome, Send, Watch
 from manifold.core.codec import decode
 from manifold.core.pid import PID
@@ -81,7 +81,11 @@ class Arrivals:
     def _send(self, body: memoryview) -> None:
         sent = Send.unpack(body)
         settles = self._settles(sent.receipt, len(sent.ids), len(body))
-        if (message := self._read(sent.message, len(sent.ids), settles)) is not _UNREADABLE:
+        if (message := self._read(sent.message, len(sent.ids), settles)) is _UNREADABLE:
+            return
+        if len(sent.ids) == 1:
+            self._host.local.take_one(sent.ids[0], message, None, settles)
+        else:
             self._host.local.take(sent.ids, message, settles)
 
     def _audience_send(self, body: memoryview) -> None:
@@ -153,6 +157,8 @@ class Arrivals:
 
     def _settles(self, receipt: int, recipients: int, size_bytes: int) -> Settles:
         size = size_bytes + _WAITING_BYTES + 8 * recipients
+        if recipients == 1 and not receipt:
+            return LoneArrival(self._tally, size)
 
         def complete(counts: list[int]) -> None:
             self._put(Kind.OUTCOME, Outcome(receipt, *counts).pack())
