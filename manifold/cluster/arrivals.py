@@ -6,7 +6,6 @@ workers right away: so that order is kept.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from manifold.cluster.answers import Reply
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     Put = Callable[[Kind, Sequence[bytes]], object]
 
 __all__ = ["Arrivals"]
-
-logger = logging.getLogger("manifold")
 
 _WAITING_BYTES = 256
 """What a message that waits here is reckoned to take, besides its bytes and 8 for a recipient."""
@@ -48,12 +45,13 @@ class _RemoteWatcher:
 
 
 class Arrivals:
-    """The receiving side of one peer. `put` queues a frame to it that must not be refused."""
+    """The receiving side of one peer. `put` queues a frame to it that must not be refused; `complain` logs."""
 
-    def __init__(self, host: Host, put: Put, tally: Tally) -> None:
+    def __init__(self, host: Host, put: Put, tally: Tally, complain: Callable[[str, str], None]) -> None:
         self._host = host
         self._put = put
         self._tally = tally
+        self._complain = complain
         self._replicas: dict[int, Any] = {}
         self._watchers: dict[int, tuple[PID, _RemoteWatcher]] = {}
         self.handlers: dict[int, Callable[[memoryview], None]] = {
@@ -101,7 +99,7 @@ class Arrivals:
         try:
             return decode(data)
         except CodecError as error:
-            logger.error("a message from another node was shed, for it cannot be read here: %s", error)
+            self._complain(f"a message that cannot be read here: {error}", "shed")
             settles.settle(self._host.id, SHED, recipients)
             return _UNREADABLE
 
