@@ -8,8 +8,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from manifold.cluster.peer import Peer
-from manifold.core.bodies import AudienceChange, Kind
-from manifold.core.codec import decode, encode
+from manifold.core.bodies import AudienceChange, Kind, Members
 from manifold.core.frames import PACKET_HEADER_BYTES, FrameError, Hello, decode_packet
 from manifold.core.link import Down, Frame, Link, LinkLimits, Refused, Room, Settled, State, Up
 from manifold.transport import AddressError
@@ -31,6 +30,7 @@ logger = logging.getLogger("manifold")
 _SESSIONS = Struct("<QQ")
 _SESSIONS_AT = 4
 _FORMER_MAX = 1000
+_LINKS_MAX = 4096
 _PUMP_S = 0.01
 _FORGET_AFTER = 12
 """After how many times `node_down_after_s` a node that went down is no longer dialled."""
@@ -190,7 +190,7 @@ class Hub:
             return None
         jitter, limits = self._session % 97 / 97, self._link_limits
         link = Link(self._hello(), self._session, now=now, limits=limits, jitter=jitter, hello_after_s=after_s)
-        peer = Peer(address, link, self._host, self.wake, self._cluster.members_left)
+        peer = Peer(address, link, self._host, self.wake, self._cluster.members_left, self._meet)
         peer.forever = forever or address in self._join
         self._by_session[self._session] = self._live[self._session] = peer
         self._transport.wake()  # its hello is due now, not when this turn's wait is over
@@ -289,7 +289,7 @@ class Hub:
     def _on_events(self, peer: Peer, events: list[Event]) -> None:
         for event in events:
             if type(event) is Frame:
-                self._on_frame(peer, event)
+                peer.handle(event.kind, event.body)
             elif type(event) is Settled:
                 peer.settled = [before + now for before, now in zip(peer.settled, event, strict=True)]
             elif type(event) is Up:
@@ -300,12 +300,6 @@ class Hub:
                 self._host.local.relieve()
             elif type(event) is Refused:
                 self._warn(f"{peer.node} takes no frames as large as one that was queued for it: it was dropped")
-
-    def _on_frame(self, peer: Peer, frame: Frame) -> None:
-        if frame.kind == Kind.MEMBERS:
-            self._meet(decode(frame.body))  # type: ignore[arg-type]
-        else:
-            peer.handle(frame.kind, frame.body)
 
     def _on_up(self, peer: Peer, hello: Hello) -> None:
         if hello.node == self._host.id:
@@ -324,7 +318,7 @@ class Hub:
         self._cluster.peers[hello.node] = peer
         self._membership.joined(hello.node, hello.address)
         self._meet(hello.members)
-        parts = [encode([[hello.node, hello.address]])]
+        parts = Members([(hello.node, hello.address)]).pack()
         for other in list(self._by_node.values()):
             if other is not peer:
                 other.put(Kind.MEMBERS, parts)
@@ -334,10 +328,13 @@ class Hub:
         known = {self._host.id, *self._by_node}
         addresses = {"", *(peer.address for peer in self._live.values())}
         for node, address in members:
+            if len(addresses) > _LINKS_MAX:
+                return self._warn(f"more than {_LINKS_MAX} nodes: no more are dialled")
             if node not in known and address not in addresses:
                 addresses.add(address)
                 self._given_up.setdefault(address, self._monotonic() + self._patience_s)
                 self._dial(address)
+        return None
 
     def _lose(self, peer: Peer, down: Down) -> None:
         """A link is over. Whoever was there may come back, in a new session."""
@@ -381,7 +378,7 @@ class Hub:
         """Tell everybody who is here, now and then: two who lost each other, or never met, hear so of each other."""
         if now >= self._gossip_at:
             self._gossip_at = now + self._limits.node_down_after_s
-            parts = [encode([list(member) for member in self._membership.up().items()])]
+            parts = Members(list(self._membership.up().items())).pack()
             for peer in list(self._by_node.values()):
                 peer.put(Kind.MEMBERS, parts)
 
