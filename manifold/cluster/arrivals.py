@@ -14,7 +14,7 @@ from manifold.core.bodies import Ask, AudienceChange, AudienceSend, Down, Kind, 
 from manifold.core.codec import decode
 from manifold.core.pid import PID
 from manifold.errors import CodecError
-from manifold.ports import SHED
+from manifold.ports import DEAD, SHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Put = Callable[[Kind, Sequence[bytes]], object]
 
-__all__ = ["Arrivals"]
+__all__ = ["Arrivals", "emptied"]
 
 _WAITING_BYTES = 256
 """What a message that waits here is reckoned to take, besides its bytes and 8 for a recipient."""
@@ -34,12 +34,14 @@ _UNREADABLE = object()
 class _RemoteWatcher:
     """Tells another node that an actor it monitors has ended, behind all that this thread has offloaded."""
 
-    def __init__(self, monitor: int, put: Put, host: Host) -> None:
+    def __init__(self, monitor: int, put: Put, host: Host, kept: dict[int, Any]) -> None:
         self._monitor = monitor
         self._put = put
         self._host = host
+        self._kept = kept
 
     def on_end(self, pid: PID, reason: str) -> None:  # noqa: ARG002
+        self._kept.pop(self._monitor, None)
         parts = Down(self._monitor, reason).pack()
         self._host.local.behind(lambda: self._put(Kind.DOWN, parts))
 
@@ -72,9 +74,8 @@ class Arrivals:
         for replica in self._replicas.values():
             replica.close()
         self._replicas = {}
-        for pid, watcher in self._watchers.values():
+        for pid, watcher in emptied(self._watchers):
             self._host.demonitor(pid, watcher)
-        self._watchers = {}
 
     def _send(self, body: memoryview) -> None:
         sent = Send.unpack(body)
@@ -89,8 +90,12 @@ class Arrivals:
     def _audience_send(self, body: memoryview) -> None:
         sent = AudienceSend.unpack(body)
         settles = self._settles(sent.receipt, sent.members, len(body))
-        if (message := self._read(sent.message, sent.members, settles)) is not _UNREADABLE:
-            replica = self._replica(sent.audience)
+        if (message := self._read(sent.message, sent.members, settles)) is _UNREADABLE:
+            return
+        replica = self._replicas.get(sent.audience)
+        if replica is None:  # all its members here have ended since this was counted
+            settles.settle(self._host.id, DEAD, sent.members)
+        else:
             with replica.lock:
                 replica.send(message, settles, None, sent.members, 0)
 
@@ -108,13 +113,12 @@ class Arrivals:
         if not change.ids:
             self._replicas.pop(change.audience, _NO_REPLICA).close()
             return
-        replica = self._replica(change.audience)
-        pids = [PID(self._host.id, number) for number in change.ids]
         if change.joins:
-            self._tell_left(change.audience, replica.update(pids))
-        else:
-            for pid in pids:
-                replica.discard(pid.id)
+            pids = [PID(self._host.id, number) for number in change.ids]
+            self._tell_left(change.audience, self._replica(change.audience).update(pids))
+        elif (replica := self._replicas.get(change.audience)) is not None:
+            for number in change.ids:
+                replica.discard(number)
 
     def _replica(self, audience: int) -> Any:
         replica = self._replicas.get(audience)
@@ -144,7 +148,7 @@ class Arrivals:
     def _watch(self, body: memoryview) -> None:
         watch = Watch.unpack(body)
         pid = PID(self._host.id, watch.id)
-        watcher = _RemoteWatcher(watch.monitor, self._put, self._host)
+        watcher = _RemoteWatcher(watch.monitor, self._put, self._host, self._watchers)
         self._watchers[watch.monitor] = pid, watcher
         self._host.monitor(pid, watcher)
 
@@ -162,6 +166,17 @@ class Arrivals:
             self._put(Kind.OUTCOME, Outcome(receipt, *counts).pack())
 
         return Arrival(self._tally, recipients, size, complete if receipt else None)
+
+
+def emptied(table: dict[int, Any]) -> list[Any]:
+    """Give what is in a table, and empty it; nobody else gets what is given."""
+    taken = []
+    while table:
+        try:
+            taken.append(table.popitem()[1])
+        except KeyError:
+            break
+    return taken
 
 
 class _NoReplica:

@@ -102,5 +102,5 @@ class Away:
     def _drop(self, node: str, ids: Sequence[int]) -> None:
         known = self._members.get(node, set())
         known.difference_update(ids)
-        if not known:
-            self._members.pop(node, None)
+        if not known and self._members.pop(node, None) is not None:
+            self._cluster.forget_replica(node, self.number)

@@ -83,6 +83,11 @@ class Cluster:
         parts = [change._replace(ids=change.ids[at : at + room]) for at in range(0, len(change.ids), room)]
         return all(peer.change_audience(part) for part in parts) if parts[1:] else peer.change_audience(change)
 
+    def forget_replica(self, node: str, number: int) -> None:
+        """Have a node that has no members of an audience any more forget it, in order with its changes."""
+        if (peer := self.peers.get(node)) is not None:
+            peer.put(Kind.AUDIENCE_CHANGE, AudienceChange(number, joins=False, ids=()).pack())
+
     def forget_audience(self, number: int, nodes: Sequence[str]) -> None:
         """Have nodes forget an audience, behind what was sent to it. Takes no lock."""
         if nodes:

@@ -125,8 +125,8 @@ class Hub:
         self._transport.poll(0.0)
         self._tell_forgotten()
         self._gossip(self._monotonic())
-        timeout = min((self._pump(peer) for peer in list(self._live.values())), default=1.0)
-        timeout = min((self._see_off(peer) for peer in list(self._leaving.values())), default=timeout)
+        pumped, seen_off = map(self._pump, list(self._live.values())), map(self._see_off, list(self._leaving.values()))
+        timeout = min([1.0, *pumped, *seen_off])
         self._transport.poll(timeout if self._closing_at is None else min(timeout, _PUMP_S))
 
     def _pump(self, peer: Peer) -> float:

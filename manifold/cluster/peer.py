@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from manifold.cluster.answers import exception_of
-from manifold.cluster.arrivals import Arrivals
+from manifold.cluster.arrivals import Arrivals, emptied
 from manifold.cluster.tally import Tally
 from manifold.core.bodies import Answer, Ask, AudienceChange, Down, Kind, Members, Outcome, Watch
 from manifold.core.codec import decode
@@ -190,12 +190,12 @@ class Peer:
             self.up = False
             lost = self.handed - sum(self.settled)
         self.arrivals.close()
-        for future in _emptied(self._asks):
+        for future in emptied(self._asks):
             error = NodeDown(self.node, "it went down before it answered")
             future.set_exception((NodeDown, error, None))
-        for receipt, recipients in _emptied(self._receipts):
+        for receipt, recipients in emptied(self._receipts):
             receipt.settle(self.node, UNREACHABLE, recipients)
-        for pid, watcher in _emptied(self._monitors):
+        for pid, watcher in emptied(self._monitors):
             watcher.on_end(pid, "node down")
         return lost
 
@@ -228,14 +228,3 @@ class Peer:
     def _audience_left(self, body: memoryview) -> None:
         change = AudienceChange.unpack(body)
         self._left(change.audience, self.node, change.ids)
-
-
-def _emptied(table: dict[int, Any]) -> list[Any]:
-    """Give what is in a table, and empty it; nobody else gets what is given."""
-    taken = []
-    while table:
-        try:
-            taken.append(table.popitem()[1])
-        except KeyError:
-            break
-    return taken

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import warnings
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
@@ -133,6 +134,10 @@ class Simulation(Medium):
         if not self.run_until(lambda: all(ids <= set(node.nodes()) for node in nodes), within_s=within_s):
             raise AssertionError(f"{self!r}: not met in {within_s} s: {[node.nodes() for node in nodes]}")
 
+    def place(self, node: Node) -> str:
+        """Give the place of the network where a node listens."""
+        return self._machines[node].place
+
     # Senders.
 
     @contextmanager
@@ -186,6 +191,10 @@ class Simulation(Medium):
         """Let it go on."""
         self._machines[node].resume()
 
+    def is_paused(self, node: Node) -> bool:
+        """Tell whether a node is paused."""
+        return self._machines[node].is_paused
+
     def pause_worker(self, node: Node, index: int, for_s: float) -> None:
         """Let one worker do nothing, as if a handler blocked it."""
         ident = node.local.workers[index].thread
@@ -209,6 +218,16 @@ class Simulation(Medium):
         """Kill a node, and start another of the same name and options at the same place."""
         self.kill(node, silent=silent)
         return self.node(**self._options[node])
+
+    def calm(self) -> None:
+        """End all faults but broken connections, which come back in their time: links, pauses and wrong clocks."""
+        self.faults = Faults()
+        self._cut.clear()
+        for clock in self._clocks.values():
+            clock.run_at(1.0)
+        for node in self.nodes():
+            if self.is_paused(node):
+                self.resume(node)
 
     def clock(self, place: str) -> Clock:
         """Give the clocks of a place, to be set wrong."""
@@ -251,10 +270,12 @@ class Simulation(Medium):
         self.running = None
         for node in self._machines:
             _silence(node)
-        for machine in self._all_machines:
-            machine.end()
-            for loop in machine.loops:
-                loop.abandon()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of what was never awaited
+            for machine in self._all_machines:
+                machine.end()
+                for loop in machine.loops:
+                    loop.abandon()
         for node in self._machines:
             _forget(node)
         del simulations[threading.get_ident()]
