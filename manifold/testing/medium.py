@@ -123,6 +123,14 @@ class Medium:
             self._broken_until[way] = self.now + for_s
             self.after(for_s, partial(self._reconnect, way, self._breaks[way]))
 
+    def mend(self) -> None:
+        """End all partitions, and make the connections that are broken."""
+        self._cut.clear()
+        for way, until in list(self._broken_until.items()):
+            if until > self.now:
+                self._broken_until[way] = self.now
+                self._reconnect(way, self._breaks[way])
+
     def is_connected(self, a: str, b: str) -> bool:
         """Say whether the connection from a to b stands."""
         return self.now >= self._broken_until[a, b]

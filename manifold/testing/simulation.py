@@ -125,7 +125,11 @@ class Simulation(Medium):
 
     def nodes(self) -> list[Node]:
         """Give the nodes that run."""
-        return [node for node in self._machines if node.is_running and node.id in ports.hosts]
+        return [node for node in self._machines if node.is_running and self.is_running(node)]
+
+    def is_running(self, node: Node) -> bool:
+        """Tell whether a node has neither been killed nor come to the end of its stop."""
+        return node.id in ports.hosts
 
     def meet(self, *nodes: Node, within_s: float = 10.0) -> None:
         """Let time pass until these nodes, by default all, know each other; AssertionError if they do not in time."""
@@ -167,11 +171,11 @@ class Simulation(Medium):
         self.running.work(seconds)
 
     def later(self, delay_s: float, call: Callable[[], object]) -> None:
-        """Do something later, as the thread that says so. Unlike a handler, it may block."""
-        context, caller = copy_context(), self.get_ident()
+        """Do something later, in a thread of its own. Unlike a handler, it may block."""
+        context, ident = copy_context(), self.next_ident()
 
         def run() -> None:
-            before, self._caller = self._caller, caller
+            before, self._caller = self._caller, ident
             try:
                 context.run(call)
             finally:
@@ -220,9 +224,9 @@ class Simulation(Medium):
         return self.node(**self._options[node])
 
     def calm(self) -> None:
-        """End all faults but broken connections, which come back in their time: links, pauses and wrong clocks."""
+        """End all faults: of packets and connections, pauses, clocks that run too fast or too slow."""
         self.faults = Faults()
-        self._cut.clear()
+        self.mend()
         for clock in self._clocks.values():
             clock.run_at(1.0)
         for node in self.nodes():

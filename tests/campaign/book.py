@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.ordering.checker import Checker
@@ -30,7 +30,7 @@ class Asked(NamedTuple):
 
     node: manifold.Node
     pid: manifold.PID
-    sequence: int
+    message: tuple[str, int, str, Any]
     future: Any
     at: float
 
@@ -68,6 +68,7 @@ class Book:
         self.timers: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.overloads = 0
+        self.events: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)  # by node id: (other, why down)
 
     def fail(self, what: str) -> None:
         """Note something that must not be."""

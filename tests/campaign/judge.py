@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import manifold
 from manifold.delivery.worker import Worker
 from tests.campaign.book import Book, node_of
+from tests.campaign.senders import CRASHES
 
 if TYPE_CHECKING:
-    import manifold
     from tests.campaign.world import World
     from tests.ordering.checker import Fault
 
 __all__ = ["judge"]
+
+ANSWERS: dict[str, tuple[type[BaseException], ...]] = {
+    name: (kind, manifold.RemoteError, manifold.NodeDown) for name, kind in CRASHES.items()
+}
+"""What an asker may be told of a crash; NodeDown where the answer was lost."""
 
 
 def judge(world: World) -> Counter[str]:
@@ -24,6 +30,7 @@ def judge(world: World) -> Counter[str]:
     for node in world.nodes:
         sums(world, node)
         leftovers(world, node)
+        events(world, node)
     receipts(world)
     answers(world)
     monitors(world)
@@ -102,11 +109,15 @@ def answers(world: World) -> None:
         if asked.node not in world.nodes:
             continue
         if not asked.future.is_set():
-            book.fail(f"{asked.node.id} asked {asked.pid} {asked.sequence} at {asked.at:.4f} and never heard")
+            book.fail(f"{asked.node.id} asked {asked.pid} {asked.message} at {asked.at:.4f} and never heard")
             continue
         value, error = asked.future._result
-        if error is None and value != asked.sequence:
-            book.fail(f"{asked.node.id} asked {asked.pid} {asked.sequence} and got {value!r}")
+        _, number, what, arg = asked.message
+        crashed = what == "crash" and book.copies[asked.message[:2]]
+        if error is None and (value != number or crashed):
+            book.fail(f"{asked.node.id} asked {asked.pid} {asked.message} and got {value!r}")
+        if error is not None and crashed and not isinstance(error[1], ANSWERS[arg]):
+            book.fail(f"{asked.node.id} asked {asked.pid} {asked.message} and was told {error[1]!r}")
 
 
 def monitors(world: World) -> None:
@@ -138,6 +149,14 @@ def audiences(world: World) -> None:
             if there != due:
                 more, less = sorted(there - due), sorted(due - there)
                 world.book.fail(f"an audience of {source.name} has {more[:3]} too many and lacks {less[:3]}")
+
+
+def events(world: World, node: manifold.Node) -> None:
+    """A node told of every change, in order."""
+    seen = [(change.other, change.reason) for change in world.simulation.history if change.node == node.id]
+    told = world.book.events[node.id]
+    if told != seen:
+        world.book.fail(f"{node.id} told {told} of {seen}")
 
 
 # Nothing is kept for nobody.

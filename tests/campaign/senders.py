@@ -10,12 +10,12 @@ import manifold
 from manifold import ports
 from manifold.actors import AskTimeout
 from manifold.errors import ManifoldError, NodeStopped, Overloaded
-from tests.campaign.book import Asked, Monitored, Received, node_of
+from tests.campaign.book import Asked, Monitored, Received
 
 if TYPE_CHECKING:
     from tests.campaign.world import World
 
-__all__ = ["CRASHES", "AsyncMember", "Crashed", "Listed", "Member", "Source", "TIGHT"]
+__all__ = ["CRASHES", "KINDS", "TIGHT", "Crashed", "Listed", "Member", "Source", "in_task", "listen"]
 
 
 class Crashed(Exception):
@@ -87,6 +87,7 @@ class Source:
         self.name = name
         self.random = Random(f"{world.plan.seed}/{name.partition('@')[0]}/{world.number()}")
         self.number = 0
+        self.last_modes: dict[str, Any] = {}
         self.lists: list[Listed] = []
 
     def some(self, number: int) -> None:
@@ -102,7 +103,10 @@ class Source:
             pass
 
     def message(self, what: str = "", arg: Any = None) -> tuple[str, int, str, Any]:
+        """Give the next message; every few have something to carry."""
         self.number += 1
+        if arg is None and self.random.random() < 0.2:
+            arg = bytes(self.random.randrange(1500))
         return self.name, self.number, what, arg
 
     def command(self, pid: manifold.PID, what: str, arg: Any = None) -> None:
@@ -122,7 +126,7 @@ class Source:
         return modes
 
     def _send(self, to: Any, pids: list[manifold.PID], modes: dict[str, Any], message: Any = None) -> None:
-        book, message = self.world.book, message or self.message()
+        book, message, self.last_modes = self.world.book, message or self.message(), modes
         book.sending(self.node, self.name, message[1], pids)
         try:
             receipt = self.node.send(to, message, **modes)
@@ -143,12 +147,25 @@ class Source:
     def send_many(self) -> None:
         pids = [self.world.any_pid(self.random) for _ in range(self.random.randint(2, 12))]
         to: Any = pids
-        match self.random.randrange(4):
+        match self.random.randrange(5):
             case 0:
                 to = (pid for pid in list(pids))
             case 1:
                 to = [None, *pids, None]
+            case 2:
+                to = [self.world.refs.get(str(pid), pid) for pid in pids]
         self._send(to, pids, self._modes())
+
+    def send_odd(self) -> None:
+        """A message that cannot travel: nobody gets it, unless all are here."""
+        pids = [self.world.any_pid(self.random) for _ in range(self.random.randint(1, 2))]
+        message = self.message(arg=object())
+        try:
+            self._send(pids, pids, self._modes(), message)
+        except manifold.NotSerializable:
+            self.world.book.not_sent(self.node, self.name, message[1], pids)
+            if "binary" not in self.last_modes.values() and all(pid.node == self.node.id for pid in pids):
+                self.world.book.fail(f"{self.name} was told that {message} cannot travel, which it need not")
 
     def tell(self) -> None:
         """A send through a reference; it is found on this node alone."""
@@ -175,13 +192,15 @@ class Source:
 
     def ask(self) -> None:
         pid, message = self.world.any_pid(self.random), self.message("asked")
+        if self.random.random() < 0.1:
+            message = self.message("crash", self.random.choice(list(CRASHES)))
         self.world.book.sending(self.node, self.name, message[1], [pid])
         try:
             future = self.node.ask(pid, message, timeout=None)
         except Overloaded:
             self.world.book.overloads += 1
             return
-        self.world.book.asked.append(Asked(self.node, pid, message[1], future, self.world.simulation.now))
+        self.world.book.asked.append(Asked(self.node, pid, message, future, self.world.simulation.now))
 
     def send_listed(self) -> None:
         listed = self._listed()
@@ -213,7 +232,7 @@ class Source:
 
 DEEDS = (
     *[Source.send_one] * 3, *[Source.send_many] * 3, *[Source.send_listed] * 3, *[Source.change_list] * 2,
-    *[Source.ask] * 2, Source.tell, Source.send_later,
+    *[Source.ask] * 2, Source.tell, Source.send_later, Source.send_odd,
 )  # fmt: skip
 
 
@@ -226,6 +245,7 @@ class Member(manifold.Actor):
         self.name = str(self.pid)
         self.source = Source(world, node, self.name)
         self.is_busy = False
+        self.is_ready = True
         self.refs: list[manifold.MonitorRef] = []
 
     def on_receive(self, message: Any) -> Any:
@@ -238,6 +258,8 @@ class Member(manifold.Actor):
 
     def enter(self, message: Any) -> bool:
         """Note what has arrived; False for a Down, with which nothing is to be done."""
+        if not self.is_ready:
+            self.book.fail(f"{self.name} handles a message before it has begun")
         if self.is_busy:
             self.book.fail(f"{self.name} handles two messages at a time")
         if isinstance(message, manifold.Down):
@@ -263,6 +285,8 @@ class Member(manifold.Actor):
                 asyncio.get_running_loop().call_soon(_raise, CRASHES[arg])
             case "stop yourself":
                 self.stop()
+            case "stop the node":
+                self.source.node.stop()
             case "monitor":
                 self.watch(arg)
             case "demonitor":
@@ -328,6 +352,32 @@ class AsyncMember(Member):
             self.book.fail(f"{self.name} asked {pid} {message[1]} and got {answer!r}")
 
 
+class Starting(Member):
+    """One that is sent to before it has begun, by itself."""
+
+    def __init__(self, world: World, node: manifold.Node) -> None:
+        super().__init__(world, node)
+        self.is_ready = False
+        source = Source(world, node, f"{node.id}/init-{world.number()}")
+        for _ in range(2):
+            source.command(self.pid, "")
+
+    def on_start(self) -> None:
+        self.is_ready = True
+
+
+class AsyncStarting(AsyncMember):
+    """One that takes its time to begin."""
+
+    def __init__(self, world: World, node: manifold.Node) -> None:
+        super().__init__(world, node)
+        self.is_ready = False
+
+    async def on_start(self) -> None:
+        await asyncio.sleep(0.05)
+        self.is_ready = True
+
+
 class DropsNewest(AsyncMember):
     mailbox_max = 3
 
@@ -342,7 +392,8 @@ class Stops(AsyncMember):
     mailbox_full = "stop"
 
 
-TIGHT = (DropsNewest, DropsOldest, Stops)
+KINDS: tuple[type[Member], ...] = (Member, AsyncMember, Starting, AsyncStarting)
+TIGHT: tuple[type[Member], ...] = (DropsNewest, DropsOldest, Stops)
 
 
 def _raise(kind: type[BaseException]) -> None:
@@ -354,6 +405,10 @@ async def in_task(source: Source, turns: int) -> None:
     for _ in range(turns):
         source.some(source.random.randint(1, 3))
         await asyncio.sleep(source.random.uniform(0.0, 0.2))
+        await source.node.drain()
 
 
-__all__ += ["in_task", "node_of"]
+async def listen(world: World, node: manifold.Node) -> None:
+    """Keep what a node tells of others."""
+    async for event in node.events():
+        world.book.events[node.id].append((event.node, "" if isinstance(event, manifold.NodeUp) else event.reason))

@@ -10,7 +10,7 @@ import manifold
 from manifold.testing import Faults, Simulation
 from tests.campaign.book import Book
 from tests.campaign.plan import Plan, weather
-from tests.campaign.senders import CRASHES, TIGHT, AsyncMember, Member, Source, in_task
+from tests.campaign.senders import CRASHES, KINDS, TIGHT, Member, Source, in_task, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,7 @@ class World:
         self.nodes: list[manifold.Node] = []
         self.pids: list[manifold.PID] = []
         self.members: list[Member] = []
+        self.refs: dict[str, Any] = {}
         self.sources: list[Source] = []
         self.tasks: list[Any] = []
         self._number = 0
@@ -69,11 +70,11 @@ class World:
         for thread in ("thread-1", "thread-2"):
             self.sources.append(Source(self, node, f"{node.id}/{thread}"))
         source = Source(self, node, f"{node.id}/task")
+        self.simulation.task(node, listen(self, node))
         self.tasks.append((node, self.simulation.task(node, in_task(source, self.random.randint(2, 8)))))
 
     def spawn(self, node: manifold.Node) -> None:
-        kinds: tuple[type[Member], ...] = (Member, AsyncMember)
-        cls = self.random.choice(kinds + TIGHT if self.plan.is_tight else kinds)
+        cls = self.random.choice(KINDS + TIGHT if self.plan.is_tight else KINDS)
         made: list[Member] = []
 
         class Known(cls):  # type: ignore[misc, valid-type]
@@ -83,6 +84,7 @@ class World:
 
         pid = node.spawn(Known, self, node)
         self.pids.append(pid)
+        self.refs[str(pid)] = made[0].actor_ref
         self.members.append(made[0])
 
     def running(self) -> list[manifold.Node]:
@@ -241,9 +243,13 @@ class World:
         self._remove(node)
         return node
 
-    def _remove(self, node: manifold.Node) -> None:
+    def _remove(self, node: manifold.Node, *, ends: bool = True) -> None:
         self.nodes.remove(node)
         self.sources = [source for source in self.sources if source.node is not node]
+        if ends:
+            self._end_all(node)
+
+    def _end_all(self, node: manifold.Node) -> None:
         for pid in self.pids:
             if pid.node == node.id and str(pid) not in self.book.ended:
                 self.book.end(str(pid))
@@ -258,17 +264,31 @@ class World:
             self.simulation.later(after_s, start)
 
     def stop_node(self) -> None:
+        """One ends in order: told so by a thread, a task or a handler of its own."""
         node = self._any_node()
-        if node is None or len(self.nodes) < 2 or node.worker_kind == "loop":
+        if node is None:
             return
-        self.nodes.remove(node)
-        self.sources = [source for source in self.sources if source.node is not node]
-        with self.simulation.calling(node, "main"):
-            node.stop()
+        self._remove(node, ends=False)
         self.book.stopped.add(node.id)
-        self.nodes.append(node)
-        self._remove(node)
-        self._come_back(node.name, None, False, self._seconds(0.0, 3.0))
+        inside = [member for member in self.members if member.pid.node == node.id and member.name not in self.book.ended]
+        with self.simulation.calling(node, "main"):
+            if inside and self.random.random() < 0.3:
+                Source(self, node, f"{node.id}/stop").command(self.random.choice(inside).pid, "stop the node")
+            elif node.worker_kind == "loop" or self.random.random() < 0.3:
+                self.simulation.task(node, node.aclose())
+            else:
+                node.stop()
+        if not self.simulation.run_until(lambda: not self.simulation.is_running(node), within_s=20.0):
+            self.book.fail(f"{node.id} has not stopped: {node.stats()}")
+        self.check_stopped(node)
+        self._end_all(node)
+        self._come_back(node.name, None, node.worker_kind == "loop", self._seconds(0.0, 3.0))
+
+    def check_stopped(self, node: manifold.Node) -> None:
+        """A node that has stopped has accounted for everything."""
+        stats = node.stats()
+        if stats.in_flight or stats.actors:
+            self.book.fail(f"{node.id} has stopped with {stats}")
 
     # The end.
 
@@ -279,7 +299,7 @@ class World:
         for _ in range(600):
             simulation.run(0.1)
             if self._is_quiet():
-                simulation.run(3 * self.plan.limits.node_down_after_s)
+                simulation.run(1.5 * self.plan.limits.node_down_after_s)
                 return
         self.book.fail(f"not quiet after a minute: {[(node.id, node.nodes(), node.stats()) for node in self.nodes]}")
 
