@@ -244,7 +244,7 @@ class Node:
 
     async def aclose(self) -> None:
         """The same as `stop()`, without blocking the event loop it is called on."""
-        if self.worker_kind == "thread":
+        if self.worker_kind == "thread" or asyncio.get_running_loop() is not self.local.workers[0].loop:
             await asyncio.to_thread(self.stop)
         elif self._begin_stop():
             if not await self.local.work_off_loop(self.limits.stop_grace_s):

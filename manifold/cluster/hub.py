@@ -343,6 +343,7 @@ class Hub:
         if was_up:
             self._cluster.drop(peer)
             self._membership.left(peer.node, down.reason)
+            self._host.local.relieve()  # of its outbox
         if down.said:
             self._warn(f"turned away by the node at {peer.address}: {down.said}")
         if (other := self._leading_to(peer.node, peer.address)) is not None:

@@ -52,7 +52,6 @@ class Partitioner(Queues):
         self.closed = False
         self.threads: dict[Worker, LoopThread] = {}
         self.workers = [self._hire(index, loop) for index, loop in enumerate(loops)]
-        self.ended = False
         self.empty: Future[None] = Future()
         self._table = assign(len(self.workers))
         self._serial = 1  # so that no actor has the id 0
@@ -464,6 +463,7 @@ class Partitioner(Queues):
             worker.abandon()
         for actor in list(self.actors.values()):
             life.bury(self.workers[0], actor)
+        self.relieve()
 
     def stats(self, elsewhere: Elsewhere) -> Stats:
         """Give the node's counts."""

@@ -43,6 +43,7 @@ class Queues:
         self.workers: list[Worker] = []
         self.former: list[Worker] = []
         self.offload: Offload = host.around.offload(f"{host.id}-sender", limits.offload_queue_max_bytes, self.relieve)
+        self.ended = False
         self.sent = 0
         self._settled = [0, 0, 0]
         self._relief: list[Future[None]] = []
@@ -158,8 +159,8 @@ class Queues:
         return future
 
     def relieve(self) -> None:
-        """Tell those who wait for room, if there is; to be called whenever something was worked off."""
-        if self._relief and self.roomy():
+        """Tell those who wait for room, if there is; to be called whenever something was worked off, or given up."""
+        if self._relief and (self.ended or self.roomy()):
             with self.lock:
                 waiting, self._relief = self._relief, []
             for future in waiting:

@@ -158,8 +158,12 @@ class Simulation(Medium):
             self._caller = before
 
     def task(self, node: Node, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run a task outside of any actor, on an event loop of its own in the process of this node."""
-        loop = SimulatedLoop(self._machines[node], f"{node.name}-task")
+        """Run a task outside of any actor, in the process of this node.
+
+        It runs on an event loop of its own; of a node with `worker_kind="loop"`, on the node's.
+        """
+        is_loop = node.worker_kind == "loop"
+        loop = node.local.workers[0].loop if is_loop else SimulatedLoop(self._machines[node], f"{node.name}-task")
         with self.calling(node):
             task = loop.create_task(coroutine)
         loop.thread.wake()

@@ -48,7 +48,7 @@ def plan(seed: int) -> Plan:
     grave = random.sample(GRAVE, random.randint(1, 4)) if random.random() < 0.6 else []
     return Plan(
         seed=seed,
-        nodes=random.choice((2, 3, 3, 3, 4)),
+        nodes=random.choice((2, 2, 3, 3, 3, 4)),
         workers=random.choice((1, 2, 2, 3)),
         limits=limits(random, is_tight=is_tight),
         faults=weather(random),
@@ -73,7 +73,7 @@ def limits(random: Random, *, is_tight: bool) -> Limits:
             "inbox_max_bytes": random.choice((9300, 20_000)),
             "offload_queue_max_bytes": random.choice((1024, 8192)),
         }
-    return Limits(node_down_after_s=random.choice((0.5, 1.0, 2.0)), stop_grace_s=random.choice((0.5, 2.0)), **sizes)
+    return Limits(node_down_after_s=random.choice((1.0, 2.0)), stop_grace_s=random.choice((0.5, 2.0)), **sizes)
 
 
 def weather(random: Random) -> Faults:

@@ -286,11 +286,14 @@ class Member(manifold.Actor):
             case "stop yourself":
                 self.stop()
             case "stop the node":
-                self.source.node.stop()
+                self.stop_node()
             case "monitor":
                 self.watch(arg)
             case "demonitor":
                 self.unwatch()
+
+    def stop_node(self) -> None:
+        self.source.node.stop()
 
     def watch(self, pid: manifold.PID) -> None:
         # Told at once if there is nobody: so it is noted before.
@@ -331,6 +334,13 @@ class AsyncMember(Member):
         finally:
             self.is_busy = False
         return message[1]
+
+    def stop_node(self) -> None:
+        node = self.source.node
+        if node.worker_kind == "loop":
+            self.world.simulation.task(node, node.aclose())
+        else:
+            node.stop()
 
     async def rest(self) -> None:
         match self.source.random.randrange(4):

@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import logging
 import traceback
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from manifold.testing import Simulation
 from tests.campaign.judge import judge
 from tests.campaign.plan import plan
+from tests.campaign.state import Result
 from tests.campaign.world import World
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["Result", "run"]
-
-
-@dataclass
-class Result:
-    """What came of one schedule."""
-
-    seed: int
-    wrong: list[str] = field(default_factory=list)
-    """What must not be; empty for a good one."""
-    faults: dict[str, int] = field(default_factory=dict)
-    """What happened, by kind."""
-    counts: dict[str, int] = field(default_factory=dict)
-    """Sums over all nodes, and what was lost, doubled, reordered."""
-    digest: str = ""
+__all__ = ["run"]
 
 
 class Criticals(logging.Handler):

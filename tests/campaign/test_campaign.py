@@ -98,7 +98,9 @@ def monitors_fire_twice(patch):
         on_end(self, pid, reason)
 
     patch.setattr(MonitorRef, "on_end", eager)
-    patch.setattr("manifold.delivery.life._notice", lambda worker, actor, notice: worker.handle(actor, notice.down, None))
+    patch.setattr(
+        "manifold.delivery.life._notice", lambda worker, actor, notice: worker.handle(actor, notice.down, None)
+    )
 
 
 def some_answers_are_lost(patch):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import manifold
-from manifold.testing import Faults, Simulation
+from manifold.testing import Simulation
 from tests.campaign.book import Book
 from tests.campaign.plan import Plan, weather
 from tests.campaign.senders import CRASHES, KINDS, TIGHT, Member, Source, in_task, listen
@@ -162,9 +161,7 @@ class World:
         self.simulation.later(self._seconds(least, most), lambda: self.simulation.heal(one, other))
 
     def disconnect(self, least: float, most: float) -> None:
-        self.simulation.disconnect(
-            *self._pair(), for_s=self._seconds(least, most), one_way=self.random.random() < 0.3
-        )
+        self.simulation.disconnect(*self._pair(), for_s=self._seconds(least, most), one_way=self.random.random() < 0.3)
 
     def pause(self, least: float, most: float) -> None:
         if (node := self._any_node()) is not None:
@@ -270,11 +267,14 @@ class World:
             return
         self._remove(node, ends=False)
         self.book.stopped.add(node.id)
-        inside = [member for member in self.members if member.pid.node == node.id and member.name not in self.book.ended]
+        inside = [
+            member for member in self.members if member.pid.node == node.id and member.name not in self.book.ended
+        ]
         with self.simulation.calling(node, "main"):
             if inside and self.random.random() < 0.3:
                 Source(self, node, f"{node.id}/stop").command(self.random.choice(inside).pid, "stop the node")
-            elif node.worker_kind == "loop" or self.random.random() < 0.3:
+                self.simulation.run_until(lambda: not node.is_running, within_s=2.0)  # it may have ended before
+            if node.worker_kind == "loop" or self.random.random() < 0.3:
                 self.simulation.task(node, node.aclose())
             else:
                 node.stop()
@@ -287,8 +287,8 @@ class World:
     def check_stopped(self, node: manifold.Node) -> None:
         """A node that has stopped has accounted for everything."""
         stats = node.stats()
-        if stats.in_flight or stats.actors:
-            self.book.fail(f"{node.id} has stopped with {stats}")
+        if stats.in_flight or stats.actors or node.local._relief:
+            self.book.fail(f"{node.id} has stopped with {stats}; {len(node.local._relief)} wait for room")
 
     # The end.
 
@@ -335,5 +335,3 @@ FAULTS: dict[str, Callable[[World], None]] = {
     "move": World.move,
     "stop node": World.stop_node,
 }
-
-logging.getLogger("pykka").addHandler(logging.NullHandler())
