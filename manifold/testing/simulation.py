@@ -163,7 +163,8 @@ class Simulation(Medium):
         It runs on an event loop of its own; of a node with `worker_kind="loop"`, on the node's.
         """
         is_loop = node.worker_kind == "loop"
-        loop = node.local.workers[0].loop if is_loop else SimulatedLoop(self._machines[node], f"{node.name}-task")
+        machine = self._machines[node]
+        loop = machine.loops[0] if is_loop else SimulatedLoop(machine, f"{node.name}-task")
         with self.calling(node):
             task = loop.create_task(coroutine)
         loop.thread.wake()

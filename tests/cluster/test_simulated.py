@@ -175,6 +175,6 @@ def test_a_node_on_a_loop_may_be_closed_from_another():
         b = simulation.node("b", limits=QUICK)
         a.spawn(Slow)
         task = simulation.task(b, a.aclose())
-        simulation.run(3.0)
+        simulation.run(0.6)
         assert task.done()
         assert not simulation.is_running(a)
