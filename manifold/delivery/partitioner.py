@@ -459,10 +459,10 @@ class Partitioner(Queues):
         self.offload.flush(CANCEL_S)
         self.offload.close()
         self.ended = True
-        for worker in [*self.workers, *self.former]:
-            worker.abandon()
         for actor in list(self.actors.values()):
             life.bury(self.workers[0], actor)
+        for worker in [*self.workers, *self.former]:
+            worker.abandon()
         self.relieve()
 
     def stats(self, elsewhere: Elsewhere) -> Stats:

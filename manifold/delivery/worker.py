@@ -459,9 +459,15 @@ class Worker:
         while self.queue:
             method, *args = self.queue.popleft()
             if method is Worker.one:
+                self.done_bytes += args[4]
                 life.dead_letter(self, *args[:4])
             elif method is Worker.batch:
+                self.done_bytes += args[0].cost
                 life.dead_batch(self, args[0])
+            elif method is Worker.arrive:
+                life.dead_letters(self, *args[:2])
+            elif method in (Worker.join, Worker.leave):  # so that a batch behind them knows for whom it was
+                method(self, *args)
         for actor, visits in self.visits.items():
             for visit in visits:
                 life.dead_letters(self, actor, visit.inbox)

@@ -287,7 +287,7 @@ class World:
     def check_stopped(self, node: manifold.Node) -> None:
         """A node that has stopped has accounted for everything."""
         stats = node.stats()
-        if stats.in_flight or stats.actors or node.local._relief:
+        if stats.in_flight or stats.actors or stats.queued_bytes or node.local._relief:
             self.book.fail(f"{node.id} has stopped with {stats}; {len(node.local._relief)} wait for room")
 
     # The end.

@@ -178,3 +178,52 @@ def test_a_node_on_a_loop_may_be_closed_from_another():
         simulation.run(0.6)
         assert task.done()
         assert not simulation.is_running(a)
+
+
+class Waiter(Keeper):
+    """Takes a second for every message."""
+
+    async def on_receive(self, message):
+        await asyncio.sleep(1.0)
+        self.got.append(message)
+
+
+def paused_and_stopped(simulation, node):
+    """Stop a node whose first worker stands still for longer than that may take; give its counts."""
+    simulation.pause_worker(node, 0, for_s=10.0)
+    yield
+    node.stop()
+    yield node.stats()
+
+
+def test_what_waits_behind_a_change_of_an_audience_is_dead_when_a_stop_gives_up(caplog):
+    with Simulation(1) as simulation:
+        node = simulation.node("a", limits=QUICK, workers=1)
+        actors = spawn(node, 3)
+        stopping = paused_and_stopped(simulation, node)
+        next(stopping)
+        group = audience(simulation, node, [actor.pid for actor in actors])
+        node.send(group, "never")
+        receipt = node.send(group, "never", receipt=True)
+        stats = next(stopping)
+        assert (stats.sent, stats.dead, stats.in_flight, stats.queued_bytes) == (6, 6, 0, 0)
+        assert receipt.get(timeout=0)[node.id].dead == 3
+        simulation.run(20.0)  # the worker goes on, and finds nothing to do
+        assert "went on after" not in caplog.text
+        assert node.stats().in_flight == 0
+
+
+def test_what_an_actor_brings_along_is_dead_when_a_stop_gives_up():
+    with Simulation(1) as simulation:
+        node = simulation.node("a", limits=QUICK, workers=2)
+        kept = []
+        for _ in range(20):
+            node.spawn(Waiter, kept)
+        node.send([actor.pid for actor in kept] * 3, "x")
+        simulation.run(0.1)
+        stopping = paused_and_stopped(simulation, node)
+        next(stopping)
+        node.resize(1)
+        simulation.run(1.5)
+        stats = next(stopping)
+        assert (stats.delivered, stats.dead, stats.in_flight) == (20, 40, 0)
