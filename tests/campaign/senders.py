@@ -109,13 +109,13 @@ class Source:
             arg = bytes(self.random.randrange(1500))
         return self.name, self.number, what, arg
 
-    def command(self, pid: manifold.PID, what: str, arg: Any = None) -> None:
+    def command(self, pid: manifold.PID, what: str, arg: Any = None, modes: dict[str, Any] | None = None) -> None:
         """Tell one member to do something."""
-        self._send(pid, [pid], {}, self.message(what, arg))
+        self._send(pid, [pid], modes or {}, self.message(what, arg))
 
     # What it may do.
 
-    def _modes(self) -> dict[str, Any]:
+    def modes(self) -> dict[str, Any]:
         modes: dict[str, Any] = {}
         if self.random.random() < 0.15:
             modes["pack_mode"] = "binary"
@@ -142,7 +142,7 @@ class Source:
 
     def send_one(self) -> None:
         pid = self.world.any_pid(self.random)
-        self._send(pid, [pid], {} if self.random.random() < 0.7 else self._modes())
+        self._send(pid, [pid], {} if self.random.random() < 0.7 else self.modes())
 
     def send_many(self) -> None:
         pids = [self.world.any_pid(self.random) for _ in range(self.random.randint(2, 12))]
@@ -154,14 +154,14 @@ class Source:
                 to = [None, *pids, None]
             case 2:
                 to = [self.world.refs.get(str(pid), pid) for pid in pids]
-        self._send(to, pids, self._modes())
+        self._send(to, pids, self.modes())
 
     def send_odd(self) -> None:
         """A message that cannot travel: nobody gets it, unless all are here."""
         pids = [self.world.any_pid(self.random) for _ in range(self.random.randint(1, 2))]
         message = self.message(arg=object())
         try:
-            self._send(pids, pids, self._modes(), message)
+            self._send(pids, pids, self.modes(), message)
         except manifold.NotSerializable:
             self.world.book.not_sent(self.node, self.name, message[1], pids)
             if "binary" not in self.last_modes.values() and all(pid.node == self.node.id for pid in pids):
@@ -204,7 +204,7 @@ class Source:
 
     def send_listed(self) -> None:
         listed = self._listed()
-        self._send(listed.audience, listed.now(), self._modes())
+        self._send(listed.audience, listed.now(), self.modes())
 
     def change_list(self) -> None:
         listed = self._listed()
@@ -276,8 +276,9 @@ class Member(manifold.Actor):
         _, number, what, arg = message
         match what:
             case "act":
-                self.source.some(arg)
+                self.act(arg)
             case "crash":
+                self.say_last_words()
                 raise CRASHES[arg](number)
             case "work":
                 self.world.simulation.work(arg)
@@ -295,12 +296,24 @@ class Member(manifold.Actor):
     def stop_node(self) -> None:
         self.source.node.stop()
 
+    def act(self, number: int) -> None:
+        if self.source.random.random() < 0.2:
+            self.watch(self.world.any_pid(self.source.random))
+        self.source.some(number)
+
+    def say_last_words(self) -> None:
+        """Send to those who are about to be told that this one has ended."""
+        for watcher in self.world.watchers[self.name]:
+            if self.source.random.random() < 0.8:
+                self.source.command(watcher, "", modes=self.source.modes())
+
     def watch(self, pid: manifold.PID) -> None:
         # Told at once if there is nobody: so it is noted before.
         monitored = Monitored(self.name, pid, self.world.simulation.now)
         ref = self.monitor(pid)
         self.book.monitors[ref] = monitored
         self.refs.append(ref)
+        self.world.watchers[str(pid)].append(self.pid)
 
     def unwatch(self) -> None:
         if self.refs:
@@ -326,7 +339,7 @@ class AsyncMember(Member):
             await self.rest()
             if message[2] == "act":
                 for _ in range(message[3]):
-                    self.source.one()
+                    self.act(1)
                     await self.rest()
                 await self.inquire()
             else:

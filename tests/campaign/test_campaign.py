@@ -6,9 +6,11 @@ import pytest
 
 from manifold.actors.monitor import MonitorRef
 from manifold.cluster.answers import Reply
+from manifold.cluster.arrivals import _RemoteWatcher
 from manifold.cluster.away import Away
 from manifold.cluster.cluster import Cluster
 from manifold.cluster.peer import Peer
+from manifold.core.bodies import Down, Kind
 from manifold.core.flow import Inflow
 from manifold.delivery.offload import Offload
 from manifold.delivery.roster import Roster
@@ -103,6 +105,14 @@ def monitors_fire_twice(patch):
     )
 
 
+def ends_overtake_what_was_offloaded(patch):
+    def hasty(self, pid, reason):
+        self._kept.pop(self._monitor, None)
+        self._put(Kind.DOWN, Down(self._monitor, reason).pack())
+
+    patch.setattr(_RemoteWatcher, "on_end", hasty)
+
+
 def some_answers_are_lost(patch):
     set_ = Reply.set
     patch.setattr(Reply, "set", lambda self, value=None: None if self._question % 3 == 0 else set_(self, value))
@@ -120,6 +130,7 @@ def some_answers_are_lost(patch):
         (replicas_are_kept, "replicas"),
         (members_that_end_stay, "an audience"),
         (monitors_fire_twice, "fired 2 times"),
+        (ends_overtake_what_was_offloaded, "after it was told of its end"),
         (some_answers_are_lost, "never heard"),
     ],
     ids=lambda value: getattr(value, "__name__", None),

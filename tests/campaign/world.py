@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ class World:
         self.pids: list[manifold.PID] = []
         self.members: list[Member] = []
         self.refs: dict[str, Any] = {}
+        self.watchers: defaultdict[str, list[manifold.PID]] = defaultdict(list)  # by who is monitored
         self.sources: list[Source] = []
         self.tasks: list[Any] = []
         self._number = 0
