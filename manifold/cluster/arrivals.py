@@ -6,11 +6,10 @@ workers right away: so that order is kept.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from manifold.cluster.answers import Reply
-from manifold.cluster.tally import Arrival, Tally
+from manifold.cluster.tally import Arrival, LoneArrival, Tally
 from manifold.core.bodies import Ask, AudienceChange, AudienceSend, Down, Kind, Outcome, Send, Watch
 from manifold.core.codec import decode
 from manifold.core.pid import PID
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     Put = Callable[[Kind, Sequence[bytes]], object]
 
 __all__ = ["Arrivals"]
-
-logger = logging.getLogger("manifold")
 
 _WAITING_BYTES = 256
 """What a message that waits here is reckoned to take, besides its bytes and 8 for a recipient."""
@@ -48,12 +45,13 @@ class _RemoteWatcher:
 
 
 class Arrivals:
-    """The receiving side of one peer. `put` queues a frame to it that must not be refused."""
+    """The receiving side of one peer. `put` queues a frame to it that must not be refused; `complain` logs."""
 
-    def __init__(self, host: Host, put: Put, tally: Tally) -> None:
+    def __init__(self, host: Host, put: Put, tally: Tally, complain: Callable[[str, str], None]) -> None:
         self._host = host
         self._put = put
         self._tally = tally
+        self._complain = complain
         self._replicas: dict[int, Any] = {}
         self._watchers: dict[int, tuple[PID, _RemoteWatcher]] = {}
         self.handlers: dict[int, Callable[[memoryview], None]] = {
@@ -81,7 +79,11 @@ class Arrivals:
     def _send(self, body: memoryview) -> None:
         sent = Send.unpack(body)
         settles = self._settles(sent.receipt, len(sent.ids), len(body))
-        if (message := self._read(sent.message, len(sent.ids), settles)) is not _UNREADABLE:
+        if (message := self._read(sent.message, len(sent.ids), settles)) is _UNREADABLE:
+            return
+        if len(sent.ids) == 1:
+            self._host.local.take_one(sent.ids[0], message, None, settles)
+        else:
             self._host.local.take(sent.ids, message, settles)
 
     def _audience_send(self, body: memoryview) -> None:
@@ -97,7 +99,7 @@ class Arrivals:
         try:
             return decode(data)
         except CodecError as error:
-            logger.error("a message from another node was shed, for it cannot be read here: %s", error)
+            self._complain(f"a message that cannot be read here: {error}", "shed")
             settles.settle(self._host.id, SHED, recipients)
             return _UNREADABLE
 
@@ -153,6 +155,8 @@ class Arrivals:
 
     def _settles(self, receipt: int, recipients: int, size_bytes: int) -> Settles:
         size = size_bytes + _WAITING_BYTES + 8 * recipients
+        if recipients == 1 and not receipt:
+            return LoneArrival(self._tally, size)
 
         def complete(counts: list[int]) -> None:
             self._put(Kind.OUTCOME, Outcome(receipt, *counts).pack())
