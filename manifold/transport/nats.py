@@ -158,9 +158,7 @@ class Nats:
     def _catch_up(self, now: float) -> None:
         """There is another connection to the server: what was on the way may be lost, from us and to us."""
         self._connections = self._broker.connections
-        self._piece_bytes = min(
-            PIECE_MAX_BYTES, self._broker.payload_max_bytes - HEADER_BYTES - self._seal.extra_bytes
-        )
+        self._piece_bytes = min(PIECE_MAX_BYTES, self._broker.payload_max_bytes - HEADER_BYTES - self._seal.extra_bytes)
         self._callers.cut_all()
         self._lines.call_all_anew(now)
         self._announce_at = now if self._found else inf

@@ -1,7 +1,7 @@
 """The connection to a server of NATS, kept up: what is posted is published, what comes in is kept for who polls.
 
-nats-py is asked for one connection at a time, and for another when that is lost: its own way of reconnecting gives up
-for ever when the server refuses it, as after a change of its users, and first publishes what was meant before the break.
+nats-py is asked for one connection at a time, and for another when that is lost. Its own way of reconnecting gives up
+for ever when the server refuses it, as after a change of its users, and first sends what was meant before the break.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import asyncio
 import base64
 import ipaddress
 import logging
+import os
 import random
+import secrets
+import socket
 import ssl
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import nkeys
+import nkeys  # type: ignore[import-untyped]
 from nats import errors
 from nats.aio.client import Client
 
@@ -39,11 +42,12 @@ logger = logging.getLogger("manifold")
 T = TypeVar("T")
 
 _CONNECT_S = 2.0
-_PING_S = 1
-_PROBE_S = 1.0
+_PING_S = 5  # after three without an answer the connection is given up; the answer comes behind all else that does
+_PROBE_S = 0.5
 _RETRY_S = 0.5
 _LOOK_S = 0.5
 _FLUSH_S = 0.5
+_NOBODY_LISTENS = "503"
 _FAULTS = (OSError, errors.Error, asyncio.TimeoutError)
 
 _EXPOSED = (
@@ -66,9 +70,9 @@ class Broker:
         self._subjects = [subject]
         self._is_guarded = is_guarded or servers.is_known
         self._found: tuple[str, ...] = ()
-        self._outgoing: deque[tuple[str, bytes]] = deque()
+        self._outgoing: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
         self._faults: list[Exception] = []
-        self._ready, self._lost = asyncio.Event(), asyncio.Event()
+        self._lost = asyncio.Event()
         self._woken = False
         self._waker = Waker()
 
@@ -89,17 +93,15 @@ class Broker:
         except BaseException:
             self.close()
             raise
-        self._keeper = self._loop.create_task(self._keep())
+        self._keeper = self._loop.create_task(self._keep())  # asyncio itself holds on to no task
 
     def post(self, subject: str, data: bytes) -> None:
         """Have it published, in the order posted; without a connection it is lost."""
         if self.is_up:
-            self._outgoing.append((subject, data))
+            self._outgoing.put_nowait((subject, data))
 
     def wait(self, timeout_s: float) -> None:
         """Publish what was posted; wait until something has come in, or has changed, or for so long."""
-        if self._outgoing:
-            self._ready.set()
         if not self._waker.sleep():
             timeout_s = 0.0
         try:
@@ -107,13 +109,10 @@ class Broker:
         finally:
             self._woken = False
             self._waker.rise()
-        if self._keeper.done():
-            self._keeper.result()
 
     def publish(self) -> None:
         """Publish what was posted, as far as that takes no waiting."""
-        if self._outgoing:
-            self._ready.set()
+        if not self._outgoing.empty():
             self._loop.run_ready()
 
     def wake(self) -> None:
@@ -163,7 +162,7 @@ class Broker:
         self._client = client
         self._found = tuple(f"{uri.scheme}://{uri.netloc}" for uri in client.discovered_servers)
         self.payload_max_bytes = client.max_payload
-        self._outgoing.clear()
+        self._outgoing = asyncio.Queue()
         self.connections += 1
         self.is_up = self._woken = True
 
@@ -188,10 +187,8 @@ class Broker:
         outgoing, publish = self._outgoing, self._client.publish
         with suppress(*_FAULTS):
             while True:
-                self._ready.clear()
-                while outgoing:
-                    await publish(*outgoing.popleft())
-                await self._ready.wait()
+                await publish(*await outgoing.get())
+                outgoing.task_done()
 
     async def _connect(self, *, is_first: bool = False) -> Client:
         """Connect to any of the servers; AddressError tells what is wrong with each."""
@@ -199,11 +196,14 @@ class Broker:
         random.shuffle(urls)
         reasons = {}
         for url in urls:
-            self._faults = faults = []
+            faults: list[Exception] = []
+            self._faults = faults
             try:
                 return await self._connect_to(url, faults, is_first=is_first)
-            except _FAULTS as error:
-                # What nats-py raises at last may say less than what it reported before.
+            except AddressError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever the other side made nats-py raise, it is no server
+                # What is raised at last may say less than what was reported before.
                 reasons[url] = _explain(faults[-1] if faults and isinstance(error, errors.NoServersError) else error)
                 self._drop()
         if len(reasons) == 1:
@@ -237,7 +237,6 @@ class Broker:
             "reconnect_time_wait": 0,
             "connect_timeout": _CONNECT_S,
             "ping_interval": _PING_S,
-            "inbox_prefix": f"{self._subjects[0]}.inbox",
             "tls": servers.tls,
         }
         if servers.password is not None:
@@ -273,15 +272,17 @@ class Broker:
             raise errors.Error(_EXPOSED)
 
     async def _claim(self, client: Client, faults: list[Exception]) -> None:
-        """See that nobody else has the subject: the server knows at once if nobody listens there."""
-        try:
-            await client.request(self._subjects[0], timeout=_PROBE_S, old_style=True)
-        except errors.NoRespondersError:
-            return
-        except errors.TimeoutError:
-            if faults:
-                raise faults[-1] from None
-        raise AddressError(f"subject://{self._subjects[0]}", "something listens there already")
+        """See that nobody else has the subject, who would answer. The server says at once if nobody listens there."""
+        answer = self._loop.create_future()
+        place = f"{self._subjects[0]}.{secrets.token_hex(8)}"
+        subscription = await client.subscribe(place, future=answer)
+        await client.publish(self._subjects[0], reply=place)
+        await asyncio.wait({answer}, timeout=_PROBE_S)
+        await subscription.unsubscribe()
+        if faults:
+            raise faults[-1]
+        if answer.done() and (answer.result().headers or {}).get("Status") != _NOBODY_LISTENS:
+            raise AddressError(f"subject://{self._subjects[0]}", "something listens there already")
 
     async def _finish(self) -> None:
         if self.is_up:
@@ -292,9 +293,7 @@ class Broker:
         await asyncio.gather(*self._drop(), return_exceptions=True)
 
     async def _flush(self) -> None:
-        self._ready.set()
-        while self._outgoing:
-            await asyncio.sleep(0.001)
+        await self._outgoing.join()
         await self._client.flush()
 
     def _drop(self) -> list[asyncio.Task[Any]]:
@@ -324,10 +323,17 @@ def _explain(error: Exception) -> str:
     if isinstance(error, asyncio.TimeoutError):
         return f"nothing answers there within {_CONNECT_S:g} s"
     if isinstance(error, OSError):
-        return f"it cannot be reached: {error.strerror or error}"
+        return f"it cannot be reached: {_reason(error)}"
     text = str(error).removeprefix("nats: ").strip("'\"")
     if "authorization" in text.lower():
         return "it does not let us in: it asks for credentials, or does not accept those that were given"
     if "INFO" in text:
         return "what answers there is no server of NATS"
     return text
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return "its host is not known"
+    # asyncio puts a text of its own in the place of the system's.
+    return os.strerror(error.errno) if error.errno else str(error)

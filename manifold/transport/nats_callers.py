@@ -81,7 +81,7 @@ class Callers:
         caller = self._callers.get(message.connection)
         if caller is None:
             return None  # the next ping will tell it
-        price = cost(message.body)
+        price = cost(len(message.body))
         if message.number != caller.received or price > caller.ahead or not self._has_space(caller, message):
             self._cut(message.connection, caller.subject)
             return None
@@ -124,7 +124,7 @@ class Callers:
         return packet
 
     def _allowed(self, caller: _Caller) -> int:
-        """Give how far one may run ahead now: its share of the budget, if the others leave that; a piece in any case."""
+        """Give how far one may run ahead now: its share of the budget, if the others leave that; a piece anyhow."""
         share = min(WINDOW_BYTES, BUDGET_BYTES // len(self._callers))
         return max(PIECE_COST_MAX, min(share, BUDGET_BYTES - (self.ahead - caller.ahead)))
 

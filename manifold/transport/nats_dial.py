@@ -1,5 +1,6 @@
 """The dialling side over NATS: a line for each address, that sends what it was granted and asks who is silent.
 
+Who is silent may be slow, or gone: that is the link's to judge. A ping finds out whether anything was lost.
 No I/O and no clock: `post` takes what is to be published, and the time is told.
 """
 
@@ -24,7 +25,6 @@ LINGER_S = 0.5
 
 _CALL_FIRST_S, _CALL_MAX_S = 0.05, 1.0
 _PING_S = 1.0
-_PINGS_MAX = 4
 _TICK_S = 0.02
 
 
@@ -42,7 +42,6 @@ class Line:
         self._post = post
         self._rest: deque[tuple[int, memoryview]] = deque()
         self._sent = self._granted = 0
-        self._unanswered = 0
         self._period_s = _CALL_FIRST_S
         self.call_anew(0.0)
 
@@ -62,7 +61,7 @@ class Line:
 
     def send(self, packet: bytes, piece_bytes: int) -> bool:
         """Send a packet, if there is room for its first piece: the others follow as there is room."""
-        if self._rest or not self.is_up or cost(packet[:piece_bytes]) > self._granted - self._sent:
+        if self._rest or not self.is_up or cost(min(len(packet), piece_bytes)) > self._granted - self._sent:
             return False
         view, size = memoryview(packet), len(packet)
         for start in range(0, size or 1, piece_bytes):
@@ -73,27 +72,23 @@ class Line:
 
     def _push(self) -> None:
         rest = self._rest
-        while rest and cost(rest[0][1]) <= self._granted - self._sent:
+        while rest and cost(len(rest[0][1])) <= self._granted - self._sent:
             kind, piece = rest.popleft()
             self._post(self.subject, Message(kind, self.connection, self._sent, piece))
-            self._sent += cost(piece)
+            self._sent += cost(len(piece))
 
     def grant(self, granted: int, now: float) -> bool:
         """It may have sent so much in all; whether that is the news that the connection is made."""
         was_up, self.is_up = self.is_up, True
         self._granted = max(self._granted, granted)
-        self._unanswered = 0
         self.due = now + _PING_S
         self._push()
         return not was_up
 
     def tick(self, now: float) -> None:
         """Call again, or ask whether somebody is there."""
-        if self.is_up and self._unanswered >= _PINGS_MAX:
-            self.call_anew(now)
         if self.is_up:
             self._post(self.subject, Message(PING, self.connection, self._sent, self._caller))
-            self._unanswered += 1
             self.due = now + _PING_S
         else:
             self._post(self.subject, Message(CALL, self.connection, 0, self._caller))
@@ -179,12 +174,9 @@ class Lines:
         """Do what is due."""
         for line in [line for line in self._leaving if now >= line.leaves_at]:
             self._leave(line)
-        for address, line in self._lines.items():
+        for line in self._lines.values():
             if now >= line.due:
-                before = line.connection
                 line.tick(now)
-                if line.connection != before:
-                    self._addresses[line.connection] = self._addresses.pop(before)
         dues = [line.due for line in self._lines.values()] + [line.leaves_at for line in self._leaving]
         self.due = max(now + _TICK_S, min(dues, default=inf))
 

@@ -1,8 +1,7 @@
-"""An event loop that runs only while a transport polls, on whichever thread that is, and lets go of the GIL seldom.
+"""An event loop that runs only while a transport polls, on whichever thread that is.
 
-asyncio asks its selector for files before every round of callbacks, also when it would not wait; each question lets go
-of the GIL, and beside a busy thread of Python getting it back may take the switch interval. A packet needs four rounds.
-Here rounds that would not wait do not ask, but for every 16th.
+A poll is over when something has come in, or when the time is over and no callback is left to run. The selector, which
+asyncio asks before every round of callbacks, is the one that knows both.
 """
 
 from __future__ import annotations
@@ -18,33 +17,25 @@ if TYPE_CHECKING:
 
 __all__ = ["PollLoop"]
 
-_ROUNDS_MAX = 16
-
 
 class _Selector(selectors.DefaultSelector):
-    """Decides, when there is nothing left to run, whether the loop waits on or stops."""
+    """Stops the loop when it has run for long enough."""
 
     def __init__(self, stop: Callable[[], None]) -> None:
         super().__init__()
         self._stop = stop
-        self._rounds = 0
         self.until = inf
         self.is_enough: Callable[[], object] = bool
         self.has_looked = False
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is not None and timeout <= 0:
-            self._rounds += 1
-            if self.has_looked and self._rounds % _ROUNDS_MAX:
-                return []
-            wait_s = 0.0
-        else:
-            left_s = self.until - time.monotonic()
-            if self.has_looked and (left_s <= 0 or self.is_enough()):
-                self._stop()
-                return []
-            wait_s = max(0.0, min(left_s, inf if timeout is None else timeout))
+        left_s = self.until - time.monotonic()
+        is_idle = timeout is None or timeout > 0
+        if self.has_looked and (self.is_enough() or (is_idle and left_s <= 0)):
+            self._stop()
+            return []
         self.has_looked = True
+        wait_s = max(0.0, min(left_s, inf if timeout is None else timeout))
         return super().select(None if wait_s == inf else wait_s)
 
 
@@ -59,12 +50,12 @@ class PollLoop(asyncio.SelectorEventLoop):
         """Whether the connection made last was turned into one of TLS."""
 
     def run_for(self, timeout_s: float, is_enough: Callable[[], object]) -> None:
-        """Run until nothing is left to run and either it is enough or the time is over; look at the files once at least."""
+        """Run until it is enough, or until the time is over and nothing is left to run; look at the files in any case."""
         self._turns.is_enough, self._turns.has_looked = is_enough, False
         self._run_until(time.monotonic() + timeout_s)
 
     def run_ready(self) -> None:
-        """Run until nothing is left to run, without a look at the files."""
+        """Run until nothing is left to run."""
         self._turns.has_looked = True
         self._run_until(0.0)
 

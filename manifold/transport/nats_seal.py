@@ -41,7 +41,7 @@ def make_seal(cookie: bytes | None) -> Seal:
 
 @lru_cache(maxsize=8)
 def _derive(cookie: bytes) -> tuple[bytes, str]:
-    # As costly to guess as the keys that ZeroMQ's links are locked with: the label is seen by all of the server's users.
+    # As costly to guess as the keys that lock links over ZeroMQ: all users of the server can see the label.
     derived = hashlib.scrypt(cookie, salt=b"manifold nats keys 1", n=1 << 14, r=8, p=1, dklen=40)
     return derived[:32], derived[32:].hex()
 

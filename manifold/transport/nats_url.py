@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from manifold.transport import AddressError
@@ -22,7 +22,8 @@ _JWT = re.compile(r"BEGIN NATS USER JWT-*\s+(\S+)")
 _SEED = re.compile(r"BEGIN USER NKEY SEED-*\s+(\S+)")
 
 
-class Servers(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Servers:
     """Where the servers are, and what they are told. No secret is in what can be printed."""
 
     urls: tuple[str, ...]
@@ -36,10 +37,8 @@ class Servers(NamedTuple):
     is_known: bool = False
     """Whether the servers are told who we are: with a name, a token, credentials or a certificate."""
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return ",".join(self.urls)
-
-    __repr__ = __str__
 
 
 def hide_secrets(text: str) -> str:

@@ -59,12 +59,12 @@ class Message(NamedTuple):
     body: bytes | memoryview = b""
 
 
-def cost(body: bytes | memoryview) -> int:
-    """Give what a piece counts: its bytes, and what a message takes beside them at the server and the receiver."""
-    return len(body) + _MESSAGE_COST_BYTES
+def cost(size: int) -> int:
+    """Give what a piece of so many bytes counts: it takes more than these at the server, and at the receiver."""
+    return size + _MESSAGE_COST_BYTES
 
 
-PIECE_COST_MAX = PIECE_MAX_BYTES + _MESSAGE_COST_BYTES
+PIECE_COST_MAX = cost(PIECE_MAX_BYTES)
 
 
 def encode(message: Message) -> bytes:
