@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from manifold.core.frames import PACKET_SLACK_BYTES
 from manifold.transport import AddressError
-from manifold.transport.nats_url import hide_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,6 +55,8 @@ def make_transport(
 
 
 def _make_nats(servers: str, node: str, secret: bytes | None, packet_max_bytes: int, announce_s: float) -> Transport:
+    from manifold.transport.nats_url import hide_secrets
+
     try:
         from manifold.transport.nats import Nats
 

@@ -48,6 +48,7 @@ _RETRY_S = 0.5
 _LOOK_S = 0.5
 _FLUSH_S = 0.5
 _NOBODY_LISTENS = "503"
+_PAYLOAD_MIN_BYTES = 1024
 _FAULTS = (OSError, errors.Error, asyncio.TimeoutError)
 
 _EXPOSED = (
@@ -192,8 +193,9 @@ class Broker:
 
     async def _connect(self, *, is_first: bool = False) -> Client:
         """Connect to any of the servers; AddressError tells what is wrong with each."""
-        urls = list(dict.fromkeys(self._servers.urls + self._found))
-        random.shuffle(urls)
+        # In any order, so that the nodes spread over the servers; those that were named first.
+        named, found = self._servers.urls, tuple(set(self._found) - set(self._servers.urls))
+        urls = random.sample(named, len(named)) + random.sample(found, len(found))
         reasons = {}
         for url in urls:
             faults: list[Exception] = []
@@ -217,7 +219,7 @@ class Broker:
         client = Client()
         async with asyncio.timeout(2 * _CONNECT_S):
             await client.connect(url, error_cb=on_error, **self._options(url))
-            self._check(url)
+            self._check(client, url)
             if is_first:
                 await self._claim(client, faults)
             for subject in self._subjects:
@@ -265,8 +267,10 @@ class Broker:
         if url.startswith("tls:") and not self._loop.is_encrypted:
             raise errors.Error("it does not offer TLS")
 
-    def _check(self, url: str) -> None:
+    def _check(self, client: Client, url: str) -> None:
         self._check_tls(url)
+        if client.max_payload < _PAYLOAD_MIN_BYTES:
+            raise errors.Error(f"it takes {client.max_payload} bytes at a time; {_PAYLOAD_MIN_BYTES} are needed")
         hosts = [connection.get_extra_info("peername")[0] for connection in self._loop.connections]
         if not (self._is_guarded or all(ipaddress.ip_address(host).is_loopback for host in hosts)):
             raise errors.Error(_EXPOSED)

@@ -50,7 +50,7 @@ class PollLoop(asyncio.SelectorEventLoop):
         """Whether the connection made last was turned into one of TLS."""
 
     def run_for(self, timeout_s: float, is_enough: Callable[[], object]) -> None:
-        """Run until it is enough, or until the time is over and nothing is left to run; look at the files in any case."""
+        """Run until it is enough, or the time is over and nothing is left to run; look at the files in any case."""
         self._turns.is_enough, self._turns.has_looked = is_enough, False
         self._run_until(time.monotonic() + timeout_s)
 

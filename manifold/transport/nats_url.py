@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from manifold.transport import AddressError
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["DEFAULT_CLUSTER", "Servers", "hide_secrets", "parse_servers"]
 
@@ -115,6 +118,8 @@ def _read_credentials(path: str) -> tuple[str, str]:
 
 
 def _make_tls(options: dict[str, str]) -> ssl.SSLContext:
+    import ssl
+
     name = "ca"
     try:
         context = ssl.create_default_context(cafile=options.get("ca"))

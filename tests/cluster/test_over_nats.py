@@ -104,6 +104,7 @@ def test_nothing_is_lost_while_the_server_is_restarted(own_nodes, server, serve)
     for node in nodes:
         stats = quiet(node)
         assert (stats.shed, stats.unreachable, stats.dead) == (0, 0, 0), stats
+    for node in nodes:
         for actor in actors[node]:
             for other in nodes:
                 got = [number for name, number in actor.got if name == other.name]

@@ -41,7 +41,7 @@ class World:
         self.there = {name: deque() for name in self.back}
         self.lines = {name: Lines(name, self.poster(self.there[name])) for name in self.back}
         self.callers = Callers(lambda subject, message: self.back[subject].append(message), PACKET_MAX)
-        self.sent = {name: 0 for name in self.back}
+        self.sent = dict.fromkeys(self.back, 0)
         self.got = {name: [] for name in self.back}
         self.connected = dict.fromkeys(self.back, 0)
         for lines in self.lines.values():
@@ -195,6 +195,6 @@ def test_any_bytes_are_a_message_or_none(data):
 
 def test_messages_are_as_they_were_written_down():
     assert encode(Message(MORE, 2, 3, b"body")).hex() == "0103" + "0200000000000000" + "0300000000000000" + "626f6479"
-    assert [CALL, GRANT, MORE, LAST, PING, RESET, HANGUP, ANNOUNCE] == list(range(1, 9))
+    assert (CALL, GRANT, MORE, LAST, PING, RESET, HANGUP, ANNOUNCE) == tuple(range(1, 9))  # noqa: SIM300
     assert decode(encode(Message(PING, 2**64 - 1, 2**64 - 1, memoryview(b"me")))) == (PING, 2**64 - 1, 2**64 - 1, b"me")
     assert nats_wire.HEADER_BYTES == 18

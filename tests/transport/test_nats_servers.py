@@ -190,6 +190,10 @@ def test_silence_there():
         assert "nothing answers there within 2 s" in refusal(f"nats://{place}")
 
 
+def test_a_server_that_takes_next_to_nothing(serve):
+    assert "takes 100 bytes at a time" in refusal(serve(config="max_payload: 100").url)
+
+
 # Whom it lets in.
 
 
@@ -227,7 +231,8 @@ def test_what_a_user_may_not_do(serve):
 
 
 def test_what_a_user_needs_to_be_allowed(serve):
-    config = 'authorization { users: [{ user: me, password: x, permissions: { publish: "manifold.>", subscribe: "manifold.>" } }] }'
+    permissions = '{ publish: "manifold.>", subscribe: "manifold.>" }'
+    config = f"authorization {{ users: [{{ user: me, password: x, permissions: {permissions} }}] }}"
     server = serve(config=config)
     carries(f"nats://me:x@127.0.0.1:{server.port}")
 
