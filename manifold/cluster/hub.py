@@ -11,7 +11,7 @@ from manifold.cluster.peer import Peer
 from manifold.core.bodies import AudienceChange, Kind, Members
 from manifold.core.frames import PACKET_HEADER_BYTES, FrameError, Hello, decode_packet
 from manifold.core.link import Down, Frame, Link, LinkLimits, Refused, Room, Settled, State, Up
-from manifold.transport import AddressError
+from manifold.transport import AddressError, Finder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -80,6 +80,8 @@ class Hub:
 
     def start(self) -> None:
         """Listen, and start the thread. Raises AddressError, having started nothing."""
+        if isinstance(self._transport, Finder):
+            self._transport.find(lambda address: self._meet([("", address)]))
         self._transport.open(self._receive, self._connected)
         try:
             for address in self._join:

@@ -375,6 +375,7 @@ class Surroundings:
 
     def transport(
         self,
+        node: str,  # noqa: ARG002
         listen: str | None,
         join: tuple[str, ...],  # noqa: ARG002
         transport: str | None,

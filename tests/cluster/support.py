@@ -71,10 +71,11 @@ class Events:
 
 
 class Nodes:
-    """Makes nodes, has them meet, and stops what was not stopped."""
+    """Makes nodes, has them meet, and stops what was not stopped; over memory, tcp, or a server of NATS (its url)."""
 
     def __init__(self, transport: str) -> None:
-        self.transport = transport
+        self.transport = transport.partition(":")[0]
+        self.servers = f"{transport}?cluster=t{next(_NUMBERS)}"
         self.made: list[manifold.Node] = []
         self.events: list[Events] = []
 
@@ -83,10 +84,13 @@ class Nodes:
 
     def node(self, name: str, *, join: Any = None, listen: str | None = None, **options: Any) -> manifold.Node:
         """Make a node that joins the first one that was made."""
-        if join is None:
-            join = [self.made[0].address] if self.made else []
+        if self.transport == "nats":
+            options["transport"] = self.servers  # there they find each other
+        else:
+            first = [self.made[0].address] if self.made else []
+            options |= {"listen": listen or self.fresh_address(), "join": first if join is None else join}
         options.setdefault("workers", 2)
-        node = manifold.Node(name, listen=listen or self.fresh_address(), join=join, **options)
+        node = manifold.Node(name, **options)
         self.made.append(node)
         return node
 

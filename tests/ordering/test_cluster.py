@@ -243,10 +243,10 @@ class Play:
             self.heal()
 
 
-@pytest.fixture(params=["memory", "tcp"])
+@pytest.fixture(params=["memory", "tcp", "nats"])
 def play(request, caplog):
     caplog.set_level(logging.CRITICAL, logger="pykka")
-    nodes = Nodes(request.param)
+    nodes = Nodes(request.getfixturevalue("nats_server").url if request.param == "nats" else request.param)
     play = Play(nodes)
     yield play
     play.heal()
