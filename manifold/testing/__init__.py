@@ -2,6 +2,7 @@
 
 from manifold.testing.medium import Faults, Medium, Spinning
 from manifold.testing.network import Endpoint, Network
-from manifold.testing.simulation import Change, Simulation, Stuck
+from manifold.testing.simulation import Simulation, Stuck
+from manifold.testing.surroundings import Change
 
 __all__ = ["Change", "Endpoint", "Faults", "Medium", "Network", "Simulation", "Spinning", "Stuck"]

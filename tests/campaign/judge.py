@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import manifold
 from manifold.delivery.worker import Worker
 from tests.campaign.book import Book, node_of
-from tests.campaign.senders import CRASHES, AsyncMember
+from tests.campaign.members import AsyncMember
+from tests.campaign.senders import CRASHES
 
 if TYPE_CHECKING:
     from tests.campaign.world import World

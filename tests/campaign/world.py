@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import manifold
 from manifold.testing import Simulation
 from tests.campaign.book import Book
+from tests.campaign.members import KINDS, TIGHT, Member
 from tests.campaign.plan import Plan, weather
-from tests.campaign.senders import CRASHES, KINDS, TIGHT, Member, Source, in_task, listen
+from tests.campaign.senders import CRASHES, Source, in_task, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,8 @@ class World:
     def start(self, name: str, *, at: str | None = None, is_loop: bool = False) -> None:
         """Start a node, with members and senders on it."""
         kind: dict[str, Any] = {"worker_kind": "loop", "workers": 1} if is_loop else {"workers": self.plan.workers}
-        node = self.simulation.node(name, at=at, limits=self.plan.limits, **kind)
+        join = [self.random.choice(self.nodes).address] if self.nodes and self.random.random() < 0.3 else None
+        node = self.simulation.node(name, at=at, join=join, limits=self.plan.limits, **kind)
         self.nodes.append(node)
         for _ in range(MEMBERS):
             self.spawn(node)
