@@ -9,12 +9,12 @@ import manifold
 from manifold.actors import ActorDeadError, AskTimeout
 from manifold.errors import ManifoldError
 from tests.campaign.book import Monitored
-from tests.campaign.senders import CRASHES, Source
+from tests.campaign.senders import CRASHES, Crashed, Source
 
 if TYPE_CHECKING:
     from tests.campaign.world import World
 
-__all__ = ["KINDS", "TIGHT", "AsyncMember", "Member"]
+__all__ = ["KINDS", "TIGHT", "AsyncMember", "Member", "Unmade"]
 
 
 class Member(manifold.Actor):
@@ -35,7 +35,9 @@ class Member(manifold.Actor):
                 self.obey(message)
             finally:
                 self.is_busy = False
-        return message[1] if type(message) is tuple else None
+        if type(message) is not tuple:
+            return None
+        return object() if message[2] == "asked oddly" else message[1]
 
     def enter(self, message: Any) -> bool:
         """Note what has arrived; False for a Down, with which nothing is to be done."""
@@ -170,6 +172,23 @@ class Starting(Member):
         self.is_ready = True
 
 
+class Unmade(Starting):
+    """One whose constructor fails, when it has been sent to already."""
+
+    def __init__(self, world: World, node: manifold.Node) -> None:
+        super().__init__(world, node)
+        self.book.end(self.name)
+        raise Crashed
+
+
+class Unstarted(Starting):
+    """One that fails when it begins."""
+
+    def on_start(self) -> None:
+        self.book.end(self.name)
+        raise Crashed
+
+
 class AsyncStarting(AsyncMember):
     """One that takes its time to begin."""
 
@@ -196,7 +215,7 @@ class Stops(AsyncMember):
     mailbox_full = "stop"
 
 
-KINDS: tuple[type[Member], ...] = (Member, AsyncMember, Starting, AsyncStarting)
+KINDS: tuple[type[Member], ...] = (*(Member, AsyncMember, Starting, AsyncStarting) * 3, Unstarted)
 TIGHT: tuple[type[Member], ...] = (DropsNewest, DropsOldest, Stops)
 
 

@@ -113,10 +113,10 @@ class Source:
     def send_odd(self) -> None:
         """A message that cannot travel: nobody gets it, unless all are here."""
         pids = [self.world.any_pid(self.random) for _ in range(self.random.randint(1, 2))]
-        message = self.message(arg=object())
+        message = self.message(arg=bytes(5000) if self.random.random() < 0.3 else object())
         try:
             self._send(pids, pids, self.modes(), message)
-        except manifold.NotSerializable:
+        except (manifold.NotSerializable, manifold.MessageTooLarge):
             self.world.book.not_sent(self.node, self.name, message[1], pids)
             if "binary" not in self.last_modes.values() and all(pid.node == self.node.id for pid in pids):
                 self.world.book.fail(f"{self.name} was told that {message} cannot travel, which it need not")
@@ -146,8 +146,10 @@ class Source:
 
     def ask(self) -> None:
         pid, message = self.world.any_pid(self.random), self.message("asked")
-        if self.random.random() < 0.1:
-            message = self.message("crash", self.random.choice(list(CRASHES)))
+        if self.random.random() < 0.2:
+            message = self.message("asked oddly")
+            if self.random.random() < 0.5:
+                message = self.message("crash", self.random.choice(list(CRASHES)))
         self.world.book.sending(self.node, self.name, message[1], [pid])
         try:
             future = self.node.ask(pid, message, timeout=None)
