@@ -102,7 +102,5 @@ class Away:
             self._members.pop(node, None)
 
     def _drop(self, node: str, ids: Sequence[int]) -> None:
-        known = self._members.get(node, set())
-        known.difference_update(ids)
-        if not known and self._members.pop(node, None) is not None:
-            self._cluster.forget_replica(node, self.number)
+        # A node whose last member has left stays: it keeps a replica, and has to hear when the audience is closed.
+        self._members.get(node, set()).difference_update(ids)

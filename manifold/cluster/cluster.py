@@ -86,11 +86,6 @@ class Cluster:
                 return None if taken is None else start
         return len(change.ids)
 
-    def forget_replica(self, node: str, number: int) -> None:
-        """Have a node that has no members of an audience any more forget it, in order with its changes."""
-        if (peer := self.peers.get(node)) is not None:
-            peer.put(Kind.AUDIENCE_CHANGE, AudienceChange(number, joins=False, ids=()).pack())
-
     def forget_audience(self, number: int, nodes: Sequence[str]) -> None:
         """Have nodes forget an audience, behind what was sent to it. Takes no lock."""
         if nodes:

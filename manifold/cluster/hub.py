@@ -283,8 +283,9 @@ class Hub:
         return ""
 
     def _reject(self, peer: Peer, hello: Hello, why: str) -> None:
-        """Tell a node why it is not welcome, and try again later what has to be tried for ever."""
-        self._warn(f"{hello.node} at {hello.address} was turned away: {why}")
+        """Tell a node why it is not welcome, if that is certain, and try again later what has to be tried for ever."""
+        if why:
+            self._warn(f"{hello.node} at {hello.address} was turned away: {why}")
         self._retire(peer, why)
         if peer.forever:
             self._dial(peer.address, after_s=self._limits.node_down_after_s)
@@ -316,7 +317,7 @@ class Hub:
         if hello.node == self._host.id:
             return self._retire(peer)
         if (objection := self._objection(hello)) is not None:
-            return self._reject(peer, hello, objection) if objection else self._retire(peer)
+            return self._reject(peer, hello, objection)
         for other in list(self._by_node.values()):
             # The same node in a new session, or another where it was.
             if other.node == hello.node or other.announced == hello.address:

@@ -12,7 +12,8 @@
 from manifold.testing.checker import Checker, Fault, Faulty
 from manifold.testing.medium import Faults, Medium, Spinning
 from manifold.testing.network import Endpoint, Network
-from manifold.testing.simulation import Change, Simulation, Stuck
+from manifold.testing.simulation import Simulation, Stuck
+from manifold.testing.surroundings import Change
 from manifold.transport.memory import HUB
 
 __all__ = [

@@ -23,20 +23,19 @@ from contextvars import copy_context
 from functools import partial
 from itertools import count
 from struct import Struct
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from xxhash import xxh3_64
 
 from manifold import ports
 from manifold.actors import registry
 from manifold.actors.waiting import simulations
-from manifold.core.frames import PACKET_SLACK_BYTES
 from manifold.core.pid import link
-from manifold.errors import NodeDown, WouldDeadlock
-from manifold.node import Node
-from manifold.testing.loops import SimulatedLoop, SimulatedLoopThread, SimulatedOffload
-from manifold.testing.machine import Clock, Machine, Thread, Turns
+from manifold.errors import WouldDeadlock
+from manifold.testing.loops import SimulatedLoop
+from manifold.testing.machine import Clock, Machine, Thread
 from manifold.testing.medium import Faults, Medium
+from manifold.testing.surroundings import Change, SimulatedNode, Surroundings
 from manifold.testing.wire import SCHEME, SimulatedTransport
 
 if TYPE_CHECKING:
@@ -44,9 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
     from types import TracebackType
 
-    from manifold.limits import Limits
+    from manifold.node import Node
 
-__all__ = ["Change", "Simulation", "Stuck"]
+__all__ = ["Simulation", "Stuck"]
 
 _FOREVER_S = 3600.0
 _STEP = Struct("<dq")
@@ -54,16 +53,6 @@ _STEP = Struct("<dq")
 
 class Stuck(AssertionError):
     """What was waited for, without a timeout, did not come in an hour of simulated time."""
-
-
-class Change(NamedTuple):
-    """A node saw another one come up, or go down."""
-
-    at: float
-    node: str
-    other: str
-    reason: str
-    """Why it is down; "" for one that is up."""
 
 
 class Simulation(Medium):
@@ -94,7 +83,7 @@ class Simulation(Medium):
         self.wires: dict[str, SimulatedTransport] = {}
         """Who listens, by place."""
         self._lag_s = lag_s
-        self._queue_max_packets = queue_max_packets
+        self.queue_max_packets = queue_max_packets
         self._machines: dict[Node, Machine] = {}
         self._all_machines: list[Machine] = []
         self._options: dict[Node, dict[str, Any]] = {}
@@ -117,7 +106,9 @@ class Simulation(Medium):
         machine = Machine(self, place)
         around = Surroundings(machine)
         self._all_machines.append(machine)
-        make = partial(_Node, around, name, listen=SCHEME + place, join=tuple(known), **{"workers": 2, **options})
+        make = partial(
+            SimulatedNode, around, name, listen=SCHEME + place, join=tuple(known), **{"workers": 2, **options}
+        )
         node = self._on_loop(machine, make) if options.get("worker_kind") == "loop" else make()
         self._machines[node] = machine
         self._options[node] = {"name": name, "at": at, "join": join, **options}
@@ -313,12 +304,6 @@ class Simulation(Medium):
         shortest, longest = self._lag_s
         return shortest + (longest - shortest) * self.random.random() ** 3
 
-    def wire(self, machine: Machine, listen: str, limits: Limits) -> SimulatedTransport:
-        """Give the transport of a node."""
-        return SimulatedTransport(
-            machine, listen, limits.packet_max_bytes + PACKET_SLACK_BYTES, self._queue_max_packets
-        )
-
     def plug_in(self, wire: SimulatedTransport) -> None:
         """Somebody listens; those who dialled the place find them."""
         self.wires[wire.place] = self.stations[wire.place] = wire
@@ -351,81 +336,6 @@ class Simulation(Medium):
         if isinstance(made[0], BaseException):
             raise made[0]
         return made[0]
-
-
-class Surroundings:
-    """What a simulated node takes from where it runs; see `ports.Surroundings`."""
-
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self.simulation = machine.simulation
-        self.monotonic = machine.clock.monotonic
-        self.time_ns = machine.clock.time_ns
-        self.perf_counter = machine.perf_counter
-        self.get_ident = machine.simulation.get_ident
-        self.turns = partial(Turns, machine)
-        self.loop = partial(SimulatedLoopThread, machine)
-        self.offload = partial(SimulatedOffload, machine)
-
-    def token(self) -> str:
-        return f"{self._machine.simulation.random.getrandbits(32):08x}"
-
-    def thread(self, name: str, run: Callable[[], object]) -> _Later:  # noqa: ARG002
-        return _Later(self._machine.simulation, run)
-
-    def transport(
-        self,
-        node: str,  # noqa: ARG002
-        listen: str | None,
-        join: tuple[str, ...],  # noqa: ARG002
-        transport: str | None,
-        cookie: str | bytes | None,  # noqa: ARG002
-        limits: Limits,
-    ) -> SimulatedTransport:
-        assert listen is not None
-        assert transport is None, "nodes in a simulation have its network"
-        return self._machine.simulation.wire(self._machine, listen, limits)
-
-
-class _Later:
-    """A thread that may block: one that stops a node, say."""
-
-    def __init__(self, simulation: Simulation, run: Callable[[], object]) -> None:
-        self._simulation = simulation
-        self._run = run
-        self._has_ended = False
-
-    def start(self) -> None:
-        self._simulation.later(self._simulation.latency_s(), self._all)
-
-    def join(self, timeout: float | None = None) -> None:
-        self._simulation.wait(lambda: self._has_ended, timeout)
-
-    def _all(self) -> None:
-        self._run()
-        self._has_ended = True
-
-
-class _Node(Node):
-    """A node that runs in a simulation."""
-
-    def __init__(self, around: Surroundings, name: str, **options: Any) -> None:
-        self.around = around
-        super().__init__(name, **options)
-        self._membership.subscribe(_Observer(around.simulation, self))
-
-
-class _Observer:
-    """Keeps what a node sees of others, at the moment when it does."""
-
-    def __init__(self, simulation: Simulation, node: Node) -> None:
-        self._simulation = simulation
-        self._node = node.id
-
-    def put(self, event: Any) -> None:
-        if event is not None:
-            reason = event.reason if isinstance(event, NodeDown) else ""
-            self._simulation.history.append(Change(self._simulation.now, self._node, event.node, reason))
 
 
 def _forget(node: Node) -> None:

@@ -28,14 +28,14 @@ def place_of(address: str) -> str:
 
 
 class SimulatedTransport:
-    """Packets from one place to others. A receiver takes `queue_max_packets` from each; `send` refuses more."""
+    """Packets from one place to others. A receiver takes so many from each, and `send` refuses more."""
 
-    def __init__(self, machine: Machine, listen: str, packet_max_bytes: int, queue_max_packets: int) -> None:
+    def __init__(self, machine: Machine, listen: str, packet_max_bytes: int) -> None:
         self.packet_max_bytes = packet_max_bytes
         self.address = ""
         self.place = place_of(listen)
         self._simulation = machine.simulation
-        self._queue_max_packets = queue_max_packets
+        self._queue_max_packets = machine.simulation.queue_max_packets
         self._connected_to: dict[str, bool] = {}
         self._inbox: deque[tuple[str, bytes]] = deque()
         self._waiting: Counter[str] = Counter()

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import time
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,8 +78,8 @@ def _results(run: Callable[[int], state.Result], seeds: Sequence[int], jobs: int
 
 def _played(run: Callable[[int], state.Result], seeds: Sequence[int], jobs: int) -> Iterator[state.Result]:
     if jobs == 1 or len(seeds) < SERIAL_MAX:
-        _prepare()
-        yield from map(partial(_cleanly, run), seeds)
+        with _prepared():
+            yield from map(partial(_cleanly, run), seeds)
         return
     context = multiprocessing.get_context("spawn")
     with context.Pool(jobs, initializer=_prepare_child) as pool:
@@ -91,18 +92,31 @@ def _cleanly(run: Callable[[int], state.Result], seed: int) -> state.Result:
     return result
 
 
-def _prepare_child() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the parent
-    _prepare()
-
-
-def _prepare() -> None:
+@contextmanager
+def _prepared() -> Iterator[None]:
     """What fails is told by the results, not by the log; and what is here before is no garbage."""
-    for name in ("manifold", "pykka", "asyncio"):
-        logging.getLogger(name).propagate = False
-        logging.getLogger(name).addHandler(logging.NullHandler())
+    loggers = [logging.getLogger(name) for name in ("manifold", "pykka", "asyncio")]
+    silent = logging.NullHandler()
+    for logger in loggers:
+        logger.propagate = False
+        logger.addHandler(silent)
     gc.collect()
     gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        for logger in loggers:
+            logger.propagate = True
+            logger.removeHandler(silent)
+
+
+_child = ExitStack()
+
+
+def _prepare_child() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the parent
+    _child.enter_context(_prepared())
 
 
 def _within(minutes: float | None, results: Iterable[state.Result]) -> Iterator[state.Result]:

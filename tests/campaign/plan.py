@@ -16,7 +16,7 @@ MILD = (
 )  # fmt: skip
 """What may happen without any node losing another."""
 
-GRAVE = ("partition", "one-way partition", "long disconnect", "long pause", "kill", "stop node", "move")
+GRAVE = ("partition", "one-way partition", "long disconnect", "long pause", "kill", "stop node", "move", "impostor")
 """What may make nodes lose each other."""
 
 

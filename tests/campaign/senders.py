@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import manifold
 from manifold import ports
-from manifold.actors import AskTimeout
-from manifold.errors import ManifoldError, NodeStopped, Overloaded
-from tests.campaign.book import Asked, Monitored, Received
+from manifold.actors import ActorDeadError
+from manifold.errors import NodeStopped, Overloaded
+from tests.campaign.book import Asked, Received
+from tests.campaign.lists import Listed
 
 if TYPE_CHECKING:
     from tests.campaign.world import World
 
-__all__ = ["CRASHES", "KINDS", "TIGHT", "Crashed", "Listed", "Member", "Source", "in_task", "listen"]
+__all__ = ["CRASHES", "Crashed", "Source", "in_task", "listen"]
 
 
 class Crashed(Exception):
@@ -29,53 +30,6 @@ CRASHES: dict[str, type[BaseException]] = {
     "SystemExit": SystemExit,
     "KeyboardInterrupt": KeyboardInterrupt,
 }
-
-
-class Listed:
-    """An audience, and who should be in it."""
-
-    def __init__(self, source: Source, pids: list[manifold.PID]) -> None:
-        self._source = source
-        self._seen = len(source.world.simulation.history)
-        self.members: dict[manifold.PID, None] = {}
-        self.audience = manifold.Audience()
-        self.add(pids)
-
-    def follow(self) -> None:
-        """Take out whose node was seen to go down."""
-        history = self._source.world.simulation.history
-        for change in history[self._seen :]:
-            if change.node == self._source.node.id and change.reason:
-                self.members = {pid: None for pid in self.members if pid.node != change.other}
-        self._seen = len(history)
-
-    def add(self, pids: list[manifold.PID]) -> None:
-        self.follow()
-        up = self._source.node.nodes()
-        self.members.update((pid, None) for pid in pids if pid.node in up)
-        try:
-            self.audience.update(pids)
-        except Overloaded:
-            self.members = dict.fromkeys(self.audience)
-
-    def discard(self, pid: manifold.PID) -> None:
-        self.follow()
-        try:
-            self.audience.discard(pid)
-            self.members.pop(pid, None)
-        except Overloaded:
-            pass
-
-    def now(self) -> list[manifold.PID]:
-        """Give who is in it, having checked that they are those who should be: who has ended may still be."""
-        self.follow()
-        there = list(self.audience)
-        book = self._source.world.book
-        missing = [pid for pid in self.members if pid not in self.audience and str(pid) not in book.ended]
-        surplus = [pid for pid in there if pid not in self.members]
-        if missing or surplus or len(there) != len(self.audience) or len(set(there)) != len(there):
-            book.fail(f"an audience of {self._source.name} lacks {missing[:3]} and has {surplus[:3]} too many")
-        return there
 
 
 class Source:
@@ -159,10 +113,10 @@ class Source:
     def send_odd(self) -> None:
         """A message that cannot travel: nobody gets it, unless all are here."""
         pids = [self.world.any_pid(self.random) for _ in range(self.random.randint(1, 2))]
-        message = self.message(arg=object())
+        message = self.message(arg=bytes(5000) if self.random.random() < 0.3 else object())
         try:
             self._send(pids, pids, self.modes(), message)
-        except manifold.NotSerializable:
+        except (manifold.NotSerializable, manifold.MessageTooLarge):
             self.world.book.not_sent(self.node, self.name, message[1], pids)
             if "binary" not in self.last_modes.values() and all(pid.node == self.node.id for pid in pids):
                 self.world.book.fail(f"{self.name} was told that {message} cannot travel, which it need not")
@@ -178,7 +132,7 @@ class Source:
             member.actor_ref.tell(message)
         except Overloaded:
             self.world.book.overloads += 1
-        except manifold.actors.ActorDeadError:
+        except ActorDeadError:
             self.world.book.not_sent(self.node, self.name, message[1], [member.pid])
 
     def send_later(self) -> None:
@@ -192,8 +146,10 @@ class Source:
 
     def ask(self) -> None:
         pid, message = self.world.any_pid(self.random), self.message("asked")
-        if self.random.random() < 0.1:
-            message = self.message("crash", self.random.choice(list(CRASHES)))
+        if self.random.random() < 0.2:
+            message = self.message("asked oddly")
+            if self.random.random() < 0.5:
+                message = self.message("crash", self.random.choice(list(CRASHES)))
         self.world.book.sending(self.node, self.name, message[1], [pid])
         try:
             future = self.node.ask(pid, message, timeout=None)
@@ -234,193 +190,6 @@ DEEDS = (
     *[Source.send_one] * 3, *[Source.send_many] * 3, *[Source.send_listed] * 3, *[Source.change_list] * 2,
     *[Source.ask] * 2, Source.tell, Source.send_later, Source.send_odd,
 )  # fmt: skip
-
-
-class Member(manifold.Actor):
-    """Notes what arrives, and does what it is told to."""
-
-    def __init__(self, world: World, node: manifold.Node) -> None:
-        self.world = world
-        self.book = world.book
-        self.name = str(self.pid)
-        self.source = Source(world, node, self.name)
-        self.is_busy = False
-        self.is_ready = True
-        self.refs: list[manifold.MonitorRef] = []
-
-    def on_receive(self, message: Any) -> Any:
-        if self.enter(message):
-            try:
-                self.obey(message)
-            finally:
-                self.is_busy = False
-        return message[1] if type(message) is tuple else None
-
-    def enter(self, message: Any) -> bool:
-        """Note what has arrived; False for a Down, with which nothing is to be done."""
-        if not self.is_ready:
-            self.book.fail(f"{self.name} handles a message before it has begun")
-        if self.is_busy:
-            self.book.fail(f"{self.name} handles two messages at a time")
-        if isinstance(message, manifold.Down):
-            self.book.down(self.name, message)
-            return False
-        if type(message) is not tuple or len(message) != 4:
-            self.book.fail(f"{self.name} got {message!r}")
-            return False
-        self.is_busy = True
-        self.book.arrived(self.name, message[0], message[1])
-        return True
-
-    def obey(self, message: Any) -> None:
-        _, number, what, arg = message
-        match what:
-            case "act":
-                self.act(arg)
-            case "crash":
-                self.say_last_words()
-                raise CRASHES[arg](number)
-            case "work":
-                self.world.simulation.work(arg)
-            case "crash the loop":
-                asyncio.get_running_loop().call_soon(_raise, CRASHES[arg])
-            case "stop yourself":
-                self.stop()
-            case "stop the node":
-                self.stop_node()
-            case "monitor":
-                self.watch(arg)
-            case "demonitor":
-                self.unwatch()
-
-    def stop_node(self) -> None:
-        self.source.node.stop()
-
-    def act(self, number: int) -> None:
-        if self.source.random.random() < 0.2:
-            self.watch(self.world.any_pid(self.source.random))
-        self.source.some(number)
-
-    def say_last_words(self) -> None:
-        """Send to those who are about to be told that this one has ended."""
-        for watcher in self.world.watchers[self.name]:
-            if self.source.random.random() < 0.8:
-                self.source.command(watcher, "", modes=self.source.modes())
-
-    def watch(self, pid: manifold.PID) -> None:
-        # Told at once if there is nobody: so it is noted before.
-        monitored = Monitored(self.name, pid, self.world.simulation.now)
-        ref = self.monitor(pid)
-        self.book.monitors[ref] = monitored
-        self.refs.append(ref)
-        self.world.watchers[str(pid)].append(self.pid)
-
-    def unwatch(self) -> None:
-        if self.refs:
-            ref = self.refs.pop(self.source.random.randrange(len(self.refs)))
-            self.demonitor(ref)
-            monitored = self.book.monitors[ref]
-            monitored.demonitored = not monitored.reasons
-
-    def on_stop(self) -> None:
-        self.book.end(self.name)
-
-    def on_failure(self, *_: Any) -> None:
-        self.book.end(self.name)
-
-
-class AsyncMember(Member):
-    """One whose handler awaits, in the middle of what it does."""
-
-    async def on_receive(self, message: Any) -> Any:  # type: ignore[override]
-        if not self.enter(message):
-            return None
-        try:
-            await self.rest()
-            if message[2] == "act":
-                for _ in range(message[3]):
-                    self.act(1)
-                    await self.rest()
-                await self.inquire()
-            else:
-                self.obey(message)
-        finally:
-            self.is_busy = False
-        return message[1]
-
-    def stop_node(self) -> None:
-        node = self.source.node
-        if node.worker_kind == "loop":
-            self.world.simulation.task(node, node.aclose())
-        else:
-            node.stop()
-
-    async def rest(self) -> None:
-        match self.source.random.randrange(4):
-            case 0:
-                await asyncio.sleep(0)
-            case 1:
-                await asyncio.sleep(self.source.random.uniform(0.0, 0.05))
-
-    async def inquire(self) -> None:
-        """Ask somebody, and wait for the answer: a while, for it may be one who waits for this one."""
-        source, pid = self.source, self.world.any_pid(self.source.random)
-        message = source.message("asked")
-        self.book.sending(source.node, self.name, message[1], [pid])
-        try:
-            answer = await source.node.ask(pid, message, timeout=source.random.uniform(0.1, 2.0))
-        except (AskTimeout, ManifoldError, manifold.actors.ActorDeadError):
-            return
-        if answer != message[1]:
-            self.book.fail(f"{self.name} asked {pid} {message[1]} and got {answer!r}")
-
-
-class Starting(Member):
-    """One that is sent to before it has begun, by itself."""
-
-    def __init__(self, world: World, node: manifold.Node) -> None:
-        super().__init__(world, node)
-        self.is_ready = False
-        source = Source(world, node, f"{node.id}/init-{world.number()}")
-        for _ in range(2):
-            source.command(self.pid, "")
-
-    def on_start(self) -> None:
-        self.is_ready = True
-
-
-class AsyncStarting(AsyncMember):
-    """One that takes its time to begin."""
-
-    def __init__(self, world: World, node: manifold.Node) -> None:
-        super().__init__(world, node)
-        self.is_ready = False
-
-    async def on_start(self) -> None:
-        await asyncio.sleep(0.05)
-        self.is_ready = True
-
-
-class DropsNewest(AsyncMember):
-    mailbox_max = 3
-
-
-class DropsOldest(AsyncMember):
-    mailbox_max = 3
-    mailbox_full = "drop_oldest"
-
-
-class Stops(AsyncMember):
-    mailbox_max = 5
-    mailbox_full = "stop"
-
-
-KINDS: tuple[type[Member], ...] = (Member, AsyncMember, Starting, AsyncStarting)
-TIGHT: tuple[type[Member], ...] = (DropsNewest, DropsOldest, Stops)
-
-
-def _raise(kind: type[BaseException]) -> None:
-    raise kind
 
 
 async def in_task(source: Source, turns: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import manifold
 from manifold.testing import Simulation
 from tests.campaign.book import Book
+from tests.campaign.members import KINDS, TIGHT, Member, Unmade
 from tests.campaign.plan import Plan, weather
-from tests.campaign.senders import CRASHES, KINDS, TIGHT, Member, Source, in_task, listen
+from tests.campaign.senders import CRASHES, Crashed, Source, in_task, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +66,9 @@ class World:
     def start(self, name: str, *, at: str | None = None, is_loop: bool = False) -> None:
         """Start a node, with members and senders on it."""
         kind: dict[str, Any] = {"worker_kind": "loop", "workers": 1} if is_loop else {"workers": self.plan.workers}
-        node = self.simulation.node(name, at=at, limits=self.plan.limits, **kind)
+        is_alone = self.nodes and self.random.random() < 0.3 and "move" not in self.plan.kinds  # else that one may move
+        join = [self.random.choice(self.nodes).address] if is_alone else None
+        node = self.simulation.node(name, at=at, join=join, limits=self.plan.limits, **kind)
         self.nodes.append(node)
         for _ in range(MEMBERS):
             self.spawn(node)
@@ -76,6 +80,9 @@ class World:
 
     def spawn(self, node: manifold.Node) -> None:
         cls = self.random.choice(KINDS + TIGHT if self.plan.is_tight else KINDS)
+        if self.random.random() < 0.05:
+            with contextlib.suppress(Crashed):
+                node.spawn(Unmade, self, node)
         made: list[Member] = []
 
         class Known(cls):  # type: ignore[misc, valid-type]
@@ -233,6 +240,12 @@ class World:
         if node is not None:
             self.start(node.name, at=f"{node.name}{self.number()}")
 
+    def impersonate(self) -> None:
+        """Another claims the name of one who lives, for a while: nobody else is to be harmed."""
+        node = self.random.choice(self.nodes)
+        impostor = self.simulation.node(node.name, at=f"{node.name}{self.number()}", limits=self.plan.limits)
+        self.simulation.later(self._seconds(0.1, 4.0), lambda: self.simulation.kill(impostor))
+
     def _leave(self) -> manifold.Node | None:
         node = self.random.choice(self.nodes)
         if len(self.nodes) < 2:
@@ -336,4 +349,5 @@ FAULTS: dict[str, Callable[[World], None]] = {
     "kill": World.kill,
     "move": World.move,
     "stop node": World.stop_node,
+    "impostor": World.impersonate,
 }

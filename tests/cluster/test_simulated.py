@@ -227,3 +227,14 @@ def test_what_an_actor_brings_along_is_dead_when_a_stop_gives_up():
         simulation.run(1.5)
         stats = next(stopping)
         assert (stats.delivered, stats.dead, stats.in_flight) == (20, 40, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_is_to_be_joined_is_tried_again_when_its_name_is_contested(seed):
+    with Simulation(seed) as simulation:
+        old = simulation.node("b", at="here", limits=QUICK)
+        a = simulation.node("a", join=["sim://here", "sim://there"], limits=QUICK)
+        simulation.meet(a, old)
+        simulation.kill(old, silent=True)
+        new = simulation.node("b", at="there", join=(), limits=QUICK)  # it joins nobody: it is up to a
+        simulation.meet(a, new, within_s=5.0)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pykka
 import pytest
@@ -119,6 +120,13 @@ def test_what_goes_wrong_says_the_seed():
         simulation.run(2.0)
         raise ZeroDivisionError
     assert raised.value.__notes__ == [f"In Simulation(seed=4711) at 2.000 s, digest {simulation.digest()}"]
+
+
+def test_the_documented_example():
+    text = (Path(__file__).parents[2] / "docs" / "simulation.md").read_text()
+    names: dict = {}
+    exec(text.split("```python")[1].split("```")[0], names)
+    names["test_a_partition_that_is_over_soon_loses_nothing"]()
 
 
 # Time.
