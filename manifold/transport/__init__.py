@@ -31,8 +31,8 @@ class Transport(Protocol):
     A packet is never changed. Who sent it is for the packet itself to say; on a transport that authenticates nobody, it
     can be anybody.
 
-    Memory. What waits in a transport is bounded in packets: for every dialled address, and for every connection that
-    comes in. Then `send` refuses, and the packets of a sender who does not stop wait on its own side.
+    Memory. What waits in a transport is bounded, in packets or bytes: for every dialled address, and for every
+    connection that comes in. Then `send` refuses, and the packets of a sender who does not stop wait on its own side.
     """
 
     @property

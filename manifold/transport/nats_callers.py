@@ -79,10 +79,10 @@ class Callers:
     def on_piece(self, message: Message, now: float) -> bytes | None:
         """Take a piece; give the packet if it was the last one of it."""
         caller = self._callers.get(message.connection)
-        if caller is None:
-            return None  # the next ping will tell it
+        if caller is None or message.number < caller.received:
+            return None  # the next ping will tell it; or somebody has published again what was published before
         price = cost(len(message.body))
-        if message.number != caller.received or price > caller.ahead or not self._has_space(caller, message):
+        if message.number > caller.received or price > caller.ahead or not self._has_space(caller, message):
             self._cut(message.connection, caller.subject)
             return None
         caller.heard_at = now

@@ -72,7 +72,7 @@ async def test_a_node_on_the_loop_that_runs(nodes):
 
 
 def test_nothing_is_lost_while_the_server_is_restarted(own_nodes, server, serve):
-    nodes = own_nodes.together("a", "b", "c")
+    nodes = own_nodes.together("a", "b", "c", limits=Limits(node_down_after_s=30.0))
     seen = own_nodes.watch(nodes[0])
     actors = {node: [record(node) for _ in range(3)] for node in nodes}
     stop = threading.Event()
@@ -93,8 +93,8 @@ def test_nothing_is_lost_while_the_server_is_restarted(own_nodes, server, serve)
     for thread in threads:
         thread.start()
     for _ in range(3):
-        before = dict(sent)
-        assert until(lambda before=before: all(sent[node] > before[node] + 500 for node in nodes))
+        goals = {actor: len(actor.got) + 500 for node in nodes for actor in actors[node]}
+        assert until(lambda goals=goals: all(len(actor.got) > goal for actor, goal in goals.items()), 30)
         server.kill()
         server = serve(port=server.port)
     assert not stop.is_set()

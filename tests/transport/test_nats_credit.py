@@ -178,6 +178,17 @@ def test_who_exceeds_its_credit_or_leaves_something_out_is_cut():
     assert said == [("s", GRANT), ("s", RESET)] * 2
 
 
+def test_what_is_published_again_is_not_taken_again():
+    said = []
+    callers = Callers(lambda subject, message: said.append(message.kind), PACKET_MAX)
+    callers.on_call(Message(CALL, 7), "s", 0.0)
+    first = Message(LAST, 7, 0, b"first")
+    assert callers.on_piece(first, 0.0) == b"first"
+    assert callers.on_piece(first, 0.0) is None
+    assert callers.on_piece(Message(LAST, 7, cost(5), b"second"), 0.0) == b"second"
+    assert RESET not in said
+
+
 def test_callers_are_bounded_and_forgotten():
     callers = Callers(lambda *_: None, PACKET_MAX)
     for number in range(CALLERS_MAX + 10):
