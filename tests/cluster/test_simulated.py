@@ -80,7 +80,7 @@ def test_an_audience_whose_members_on_a_node_have_left_is_forgotten_there_when_i
         leave(simulation, group, [fresh])
         simulation.run(0.1)
         group.close()
-        simulation.run(0.1)
+        simulation.run(1.5)
         assert replicas(b) == []
 
 
