@@ -1,5 +1,6 @@
-"""Three nodes that stay alive, senders of every kind on each, every form of send, while audiences change, workers come
-and go, actors crash and end, and connections break: nothing is lost, doubled or reordered, and all is counted.
+"""Three nodes that stay alive, one of them on an event loop; senders of every kind on each, every form of send, while
+audiences change, workers come and go, actors crash and end, connections break: nothing is lost, doubled or reordered,
+and all is counted.
 """
 
 from __future__ import annotations
@@ -88,7 +89,9 @@ def troubled(request, caplog, monkeypatch):
     caplog.set_level(logging.CRITICAL, logger="pykka")
     caplog.set_level(logging.CRITICAL, logger="manifold")
     proxies = Proxies(monkeypatch) if request.param == "tcp, broken" else None
-    play = Play(Nodes(request.param.partition(",")[0]), members=12, crashing=2, limits=LIMITS)
+    cookie = "of all three" if proxies else None
+    play = Play(Nodes(request.param.partition(",")[0]), "ab", members=12, crashing=2, limits=LIMITS, cookie=cookie)
+    play.enter("c", worker_kind="loop", workers=1)
     trouble = Breaks(proxies) if proxies else Cuts(play) if request.param == "memory, cut" else Steady()
     yield play, trouble
     trouble.heal()
@@ -104,7 +107,7 @@ def test_everything_arrives_once_and_in_order_between_nodes_that_live(troubled):
         draw = source.random.random()
         cast = source.random.choice(play.casts)
         if draw < 0.2:
-            cast.node.resize(source.random.randint(1, 4))
+            cast.resize(source.random)
         elif draw < 0.6:
             trouble.change(source.random)
         elif draw < 0.8:
