@@ -1,5 +1,6 @@
-"""Three nodes that stay alive, senders of every kind on each, every form of send, while audiences change, workers come
-and go, actors crash and end, and connections break: nothing is lost, doubled or reordered, and all is counted.
+"""Three nodes that stay alive, one of them on an event loop; senders of every kind on each, every form of send, while
+audiences change, workers come and go, actors crash and end, connections break: nothing is lost, doubled or reordered,
+and all is counted.
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ def troubled(request, caplog, monkeypatch):
     proxies = Proxies(monkeypatch) if request.param == "tcp, broken" else None
     transport = request.param.partition(",")[0]
     nodes = Nodes(request.getfixturevalue("nats_server").url if transport == "nats" else transport)
-    play = Play(nodes, members=12, crashing=2, limits=LIMITS)
+    cookie = "of all three" if proxies else None
+    play = Play(nodes, "ab", members=12, crashing=2, limits=LIMITS, cookie=cookie)
+    play.enter("c", worker_kind="loop", workers=1)
     trouble = Breaks(proxies) if proxies else Cuts(play) if request.param == "memory, cut" else Steady()
     yield play, trouble
     trouble.heal()
@@ -106,7 +109,7 @@ def test_everything_arrives_once_and_in_order_between_nodes_that_live(troubled):
         draw = source.random.random()
         cast = source.random.choice(play.casts)
         if draw < 0.2:
-            cast.node.resize(source.random.randint(1, 4))
+            cast.resize(source.random)
         elif draw < 0.6:
             trouble.change(source.random)
         elif draw < 0.8:
