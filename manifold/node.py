@@ -16,7 +16,9 @@ from manifold.actors import AskTimeout, Unwatch, Watch
 from manifold.actors.foreign import pid_of
 from manifold.cluster.cluster import Cluster
 from manifold.cluster.hub import Hub
+from manifold.cluster.intake import Intake
 from manifold.cluster.membership import Membership
+from manifold.core.routing import Places
 from manifold.delivery.loops import LoopThread
 from manifold.delivery.partitioner import Partitioner
 from manifold.delivery.sender import Sender
@@ -96,7 +98,9 @@ class Node:
         join = _addresses(join)
         wires = make_transport(listen, join, transport, cookie, self.limits)
         loops = _start_loops(self.name, worker_kind, workers)
-        self.cluster = Cluster(self.limits)
+        self.places = Places(self.id)
+        self.intake: ports.Intake = Intake(self)
+        self.cluster = Cluster(self.limits, self.places)
         self._membership = Membership()
         self.local = Partitioner(self, self.limits, loops)
         self.sender = Sender(self.local)
@@ -305,7 +309,7 @@ class Node:
 
     def monitor(self, pid: PID, watcher: ports.Watcher) -> None:
         """Tell `watcher` when an actor has ended; at once if there is none."""
-        if pid.node != self.id:
+        if self.places.of(pid) != self.id:
             self.local.behind(lambda: self.cluster.monitor(pid, watcher))
         elif (actor := self.find(pid)) is not None:
             self.control(actor, Watch(watcher))
@@ -314,7 +318,7 @@ class Node:
 
     def demonitor(self, pid: PID, watcher: ports.Watcher) -> None:
         """Take that back."""
-        if pid.node != self.id:
+        if self.places.of(pid) != self.id:
             self.local.behind(lambda: self.cluster.demonitor(pid, watcher))
         elif (actor := self.find(pid)) is not None:
             self.control(actor, Unwatch(watcher))

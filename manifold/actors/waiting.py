@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 from manifold.errors import WouldDeadlock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["blocking_wait", "is_worker_thread", "worker_threads"]
+__all__ = ["blocking_wait", "helpers", "is_worker_thread", "worker_threads"]
 
 worker_threads: set[int] = set()
 """The identities of all threads that run workers."""
+
+helpers: dict[int, Callable[[bool], None]] = {}
+"""Who does, while a worker thread waits, what its event loop must not leave undone; told when a wait begins and ends."""
 
 _lock = threading.Lock()
 _waits_for: dict[int, frozenset[int]] = {}
@@ -46,11 +49,18 @@ def blocking_wait(producers: Iterable[int]) -> Iterator[None]:
             raise WouldDeadlock(msg)
         before = _waits_for.get(me, frozenset())
         _waits_for[me] = before | wanted
+    helper = helpers.get(me, _nobody)
+    helper(True)
     try:
         yield
     finally:
+        helper(False)
         with _lock:
             _waits_for[me] = before
+
+
+def _nobody(_waits: bool) -> None:
+    """Help."""
 
 
 def _leads_to(wanted: frozenset[int], me: int) -> bool:

@@ -6,32 +6,24 @@ workers right away: so that order is kept.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from manifold.cluster.answers import Reply
 from manifold.cluster.tally import Arrival, Tally
 from manifold.core.bodies import Ask, AudienceChange, AudienceSend, Down, Kind, Outcome, Send, Watch
-from manifold.core.codec import decode
 from manifold.core.pid import PID
-from manifold.errors import CodecError
-from manifold.ports import SHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from manifold.ports import Host, Settles
+    from manifold.ports import Host, Intake, Settles
 
     Put = Callable[[Kind, Sequence[bytes]], object]
 
 __all__ = ["Arrivals"]
 
-logger = logging.getLogger("manifold")
-
 _WAITING_BYTES = 256
 """What a message that waits here is reckoned to take, besides its bytes and 8 for a recipient."""
-
-_UNREADABLE = object()
 
 
 class _RemoteWatcher:
@@ -48,10 +40,14 @@ class _RemoteWatcher:
 
 
 class Arrivals:
-    """The receiving side of one peer. `put` queues a frame to it that must not be refused."""
+    """The receiving side of one peer. `put` queues a frame to it that must not be refused.
 
-    def __init__(self, host: Host, put: Put, tally: Tally) -> None:
+    `intake` is whom the messages are handed to, by default the actors of this node.
+    """
+
+    def __init__(self, host: Host, put: Put, tally: Tally, intake: Intake | None = None) -> None:
         self._host = host
+        self._intake = intake or host.intake
         self._put = put
         self._tally = tally
         self._replicas: dict[int, Any] = {}
@@ -80,26 +76,12 @@ class Arrivals:
 
     def _send(self, body: memoryview) -> None:
         sent = Send.unpack(body)
-        settles = self._settles(sent.receipt, len(sent.ids), len(body))
-        if (message := self._read(sent.message, len(sent.ids), settles)) is not _UNREADABLE:
-            self._host.local.take(sent.ids, message, settles)
+        self._intake.take(sent.ids, sent.message, self._settles(sent.receipt, len(sent.ids), len(body)))
 
     def _audience_send(self, body: memoryview) -> None:
         sent = AudienceSend.unpack(body)
         settles = self._settles(sent.receipt, sent.members, len(body))
-        if (message := self._read(sent.message, sent.members, settles)) is not _UNREADABLE:
-            replica = self._replica(sent.audience)
-            with replica.lock:
-                replica.send(message, settles, None, sent.members, 0)
-
-    def _read(self, data: bytes | memoryview, recipients: int, settles: Settles) -> Any:
-        """Decode a message; one that cannot be, for want of a registered type, say, counts as shed."""
-        try:
-            return decode(data)
-        except CodecError as error:
-            logger.error("a message from another node was shed, for it cannot be read here: %s", error)
-            settles.settle(self._host.id, SHED, recipients)
-            return _UNREADABLE
+        self._replica(sent.audience).send(sent.message, settles, sent.members)
 
     def _change(self, body: memoryview) -> None:
         change = AudienceChange.unpack(body)
@@ -107,18 +89,16 @@ class Arrivals:
             self._replicas.pop(change.audience, _NO_REPLICA).close()
             return
         replica = self._replica(change.audience)
-        pids = [PID(self._host.id, number) for number in change.ids]
         if change.joins:
-            self._tell_left(change.audience, replica.update(pids))
+            self._tell_left(change.audience, replica.update(change.ids))
         else:
-            for pid in pids:
-                replica.discard(pid.id)
+            replica.discard(change.ids)
 
     def _replica(self, audience: int) -> Any:
         replica = self._replicas.get(audience)
         if replica is None:
-            left = lambda number: self._tell_left(audience, [number])  # noqa: E731
-            replica = self._replicas[audience] = self._host.local.roster(left)
+            left = lambda ids: self._tell_left(audience, ids)  # noqa: E731
+            replica = self._replicas[audience] = self._intake.replica(left)
         return replica
 
     def _tell_left(self, audience: int, ids: Sequence[int]) -> None:
@@ -130,18 +110,11 @@ class Arrivals:
         ask = Ask.unpack(body)
         limit = self._host.limits.message_max_bytes
         reply = Reply(ask.question, lambda answer: self._put(Kind.ANSWER, answer.pack()), limit)
-        settles = self._settles(0, 1, len(body))
-        try:
-            message = decode(ask.message)
-        except CodecError as error:
-            settles.settle(self._host.id, SHED, 1)
-            reply.set_exception((CodecError, error, None))
-        else:
-            self._host.local.take_one(ask.id, message, reply, settles)
+        self._intake.take_one(ask.id, ask.message, reply, self._settles(ask.receipt, 1, len(body)))
 
     def _watch(self, body: memoryview) -> None:
         watch = Watch.unpack(body)
-        pid = PID(self._host.id, watch.id)
+        pid = PID(self._intake.node, watch.id)
         watcher = _RemoteWatcher(watch.monitor, self._put, self._host)
         self._watchers[watch.monitor] = pid, watcher
         self._host.monitor(pid, watcher)

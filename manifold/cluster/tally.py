@@ -20,7 +20,7 @@ class Tally:
         self._lock = threading.Lock()
         self._changed = changed
         self._told = (0, 0, 0)
-        self.counts = [0, 0, 0]
+        self.counts = [0, 0, 0, 0]  # by the causes in `ports`
         self.waiting_bytes = 0
 
     def expect(self, recipients: int) -> None:
@@ -32,7 +32,7 @@ class Tally:
     def settle(self, node: str, cause: int, number: int) -> None:  # noqa: ARG002
         """Account for some recipients."""
         with self._lock:
-            quiet = tuple(self.counts) == self._told
+            quiet = tuple(self.counts[:3]) == self._told
             self.counts[cause] += number
         if quiet:
             self._changed()
@@ -43,9 +43,9 @@ class Tally:
             self.waiting_bytes += size_bytes
 
     def fresh(self) -> tuple[int, int, int]:
-        """Give what was not given before."""
+        """Give what was not given before. A node never says of itself that it is unreachable."""
         with self._lock:
-            delivered, dead, shed = self.counts
+            delivered, dead, shed, _ = self.counts
             before, self._told = self._told, (delivered, dead, shed)
         return delivered - before[0], dead - before[1], shed - before[2]
 
@@ -64,7 +64,7 @@ class Arrival:
         self._lock = threading.Lock()
         self._open = recipients
         self._size_bytes = size_bytes
-        self._counts = [0, 0, 0]
+        self._counts = [0, 0, 0, 0]
         self._complete = complete
         tally.waits(size_bytes)
         if not recipients:
@@ -82,9 +82,9 @@ class Arrival:
             self._counts[cause] += number
             self._open -= number
             complete = not self._open
+        self._tally.settle(node, cause, number)
         if complete:
             self._close()
-        self._tally.settle(node, cause, number)
 
     def _close(self) -> None:
         self._tally.waits(-self._size_bytes)
