@@ -124,6 +124,8 @@ class Intake(Protocol):
     """Where what comes in for the actors of one node is handed to, still encoded."""
 
     node: str
+    counts: bool
+    """Whether this node counts as sent what is handed in here."""
 
     def take(self, ids: Sequence[int], wire: bytes | memoryview, settles: Settles) -> None:
         """Hand a message to the actors with these ids."""
@@ -166,8 +168,11 @@ class Host(Protocol):
         """Where what comes from other nodes is handed to."""
 
     @property
-    def launch(self) -> Callable[..., PID] | None:
+    def launch(self) -> Callable[[type, tuple[Any, ...], dict[str, Any]], PID] | None:
         """Starts an actor of a class with its arguments in another process; None where actors live in this one."""
+
+    def inquire(self, what: str, pid: PID, reply: Any) -> None:
+        """Stop an actor of this node (`stop`), or see whether it lives (`probe`); `reply` is told whether it did."""
 
     def stop(self) -> None:
         """Stop the node."""

@@ -130,7 +130,7 @@ class Arrivals:
         def complete(counts: list[int]) -> None:
             self._put(Kind.OUTCOME, Outcome(receipt, *counts).pack())
 
-        return Arrival(self._tally, recipients, size, complete if receipt else None)
+        return Arrival(self._tally, recipients, size, complete if receipt else None, own=self._intake.counts)
 
 
 class _NoReplica:

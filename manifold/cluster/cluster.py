@@ -12,7 +12,7 @@ from manifold.cluster.away import Away
 from manifold.core.bodies import AudienceChange, AudienceSend, Kind, Send
 from manifold.core.routing import Places
 from manifold.errors import NodeDown
-from manifold.ports import SHED, UNREACHABLE
+from manifold.ports import DEAD, SHED, UNREACHABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,9 +30,6 @@ _HEAD_BYTES = 64
 
 class Cluster:
     """The other nodes, as this one's senders see them. Empty until links are made; see `Hub`."""
-
-    absence = UNREACHABLE
-    """What becomes of what is for a place that is not connected."""
 
     def __init__(self, limits: Limits, places: Places | None = None) -> None:
         self.places = places or Places("")
@@ -76,7 +73,7 @@ class Cluster:
         taken = None if peer is None else peer.hand_off(kind, body, recipients, receipt)
         if taken:
             return 0
-        self._lose(self.absence if taken is None else SHED, node, recipients, receipt)
+        self._lose(self.absence(node)[0] if taken is None else SHED, node, recipients, receipt)
         return 0 if taken is None else recipients
 
     def change_audience(self, node: str, change: AudienceChange, *, must_fit: bool = True) -> bool | None:
@@ -109,11 +106,15 @@ class Cluster:
         else:
             taken = peer.ask(pid, wire, future, receipt)
         if not taken:
-            self._lose(self.absence if taken is None else SHED, place, 1, receipt)
+            self._lose(self.absence(place)[0] if taken is None else SHED, place, 1, receipt)
 
     def gone(self, pid: PID) -> Exception:
         """Give the error of a question to a place that is not connected."""
         return NodeDown(pid.node)
+
+    def absence(self, place: str) -> tuple[int, str]:  # noqa: ARG002
+        """Tell what becomes of what is for a place that is not connected, and what its monitors are told."""
+        return UNREACHABLE, "node down"
 
     def roomy(self) -> bool:
         """Tell whether every outbox is below its high-water mark."""
@@ -121,9 +122,10 @@ class Cluster:
 
     def monitor(self, pid: PID, watcher: Watcher) -> None:
         """Tell `watcher` when the actor has ended, or its node has gone down; at once if it is."""
-        peer = self.peers.get(self.places.of(pid))
+        place = self.places.of(pid)
+        peer = self.peers.get(place)
         if peer is None or not peer.monitor(pid, watcher):
-            watcher.on_end(pid, "node down")
+            watcher.on_end(pid, self.absence(place)[1])
 
     def demonitor(self, pid: PID, watcher: Watcher) -> None:
         """Take that back."""
@@ -160,7 +162,9 @@ class Cluster:
             peers = [peer for peer in list(self.peers.values()) if not peer.counted]
             settled = [sum(counts) for counts in zip(self._former, *(peer.settled for peer in peers), strict=True)]
             handoffs = self._former_handoffs + sum(peer.handoffs for peer in peers)
-            return settled[0], settled[1], settled[2] + self._lost[SHED], self._lost[UNREACHABLE], handoffs
+            delivered, dead, shed = settled
+            lost = self._lost
+            return delivered, dead + lost[DEAD], shed + lost[SHED], lost[UNREACHABLE], handoffs
 
     def _lose(self, cause: int, node: str, number: int, receipt: Settles | None) -> None:
         with self._lock:

@@ -28,6 +28,7 @@ class Intake:
     def __init__(self, host: Host) -> None:
         self._host = host
         self.node = host.id
+        self.counts = False
 
     def take(self, ids: Sequence[int], wire: bytes | memoryview, settles: Settles) -> None:
         """Hand a message to the actors with these ids."""

@@ -37,6 +37,8 @@ class Peer:
 
     absence = UNREACHABLE
     """What becomes of what was under way when the session ends."""
+    outside = 1
+    """Whether what is handed to it leaves the node."""
 
     def __init__(
         self,
@@ -110,7 +112,7 @@ class Peer:
             if receipt is not None:
                 self._receipts[number] = receipt, recipients
             self.handed += recipients
-            self.handoffs += 1
+            self.handoffs += self.outside
         self._wake()
         return True
 

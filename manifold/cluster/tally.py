@@ -53,13 +53,18 @@ class Tally:
 class Arrival:
     """In a receipt's place for one message that came in: how much waits for it is known until all is settled."""
 
-    own = False
-
-    __slots__ = ("_complete", "_counts", "_lock", "_open", "_size_bytes", "_tally")
+    __slots__ = ("_complete", "_counts", "_lock", "_open", "_size_bytes", "_tally", "own")
 
     def __init__(
-        self, tally: Tally, recipients: int, size_bytes: int, complete: Callable[[list[int]], None] | None
+        self,
+        tally: Tally,
+        recipients: int,
+        size_bytes: int,
+        complete: Callable[[list[int]], None] | None,
+        *,
+        own: bool = False,
     ) -> None:
+        self.own = own
         self._tally = tally
         self._lock = threading.Lock()
         self._open = recipients

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
@@ -63,3 +63,12 @@ class Stats(_Counts):
     """What waits for the workers, counted as `Limits.worker_queue_max_bytes` counts."""
     handoffs: int
     """Hand-offs to other nodes."""
+
+    def plus(self, sent: int, settled: Sequence[int], actors: int, workers: int, queued_bytes: int) -> Stats:
+        """Give these counts with those of worker processes added, `settled` being by cause."""
+        in_flight = self.in_flight + sent - sum(settled)
+        total = [have + more for have, more in zip((self.delivered, self.dead, self.shed, self.unreachable), settled, strict=True)]
+        return Stats(
+            self.sent + sent, *total, in_flight,
+            self.actors + actors, workers, self.queued_bytes + queued_bytes, self.handoffs,
+        )  # fmt: skip

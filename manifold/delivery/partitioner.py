@@ -100,6 +100,12 @@ class Partitioner(Queues):
             self._unstarted[number] = actor
             self._name(actor, number)
 
+    def run_first(self, act: Callable[[], object]) -> None:
+        """Have something done by the first worker, behind what is queued there."""
+        with self.lock:
+            self.workers[0].queue.append((Worker.call, act))
+            self.wake(self.workers[0])
+
     def admit(self, actor: Actor) -> None:
         """Start an actor. One with an `on_start` is begun by its worker, before any message."""
         begins = actor._begins()

@@ -24,7 +24,7 @@ from manifold.delivery.batch import opened
 from manifold.ports import DELIVERED
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from manifold.actors import Actor
     from manifold.delivery.batch import Batch, Part
@@ -142,6 +142,10 @@ class Worker:
             method, *args = self.queue.popleft()
             method(self, *args)
 
+    def call(self, act: Callable[[], object]) -> None:
+        """Do something that is no message, in its turn."""
+        act()
+
     # One message.
 
     def one(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None, cost: int) -> None:
@@ -161,8 +165,8 @@ class Worker:
         """Give an actor its turn with a message or a control message; gives what is still to be awaited."""
         if type(message) in CONTROL:
             return life.control(self, actor, message, reply)
-        if receipt is None:  # counted before its answer can be seen
-            self.counts[DELIVERED] += 1
+        if receipt is None or reply is not None:  # counted before its answer can be seen
+            self.settle(receipt, DELIVERED, 1)
             return self.handle(actor, message, reply)
         rest = self.handle(actor, message, reply)
         self.settle(receipt, DELIVERED, 1)
