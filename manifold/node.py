@@ -81,6 +81,8 @@ class Node:
     id: str
     """Name and incarnation; another node never has it, nor this one after a restart."""
 
+    _crew: Crew | None = None
+
     def __init__(
         self,
         name: str | None = None,
@@ -101,7 +103,8 @@ class Node:
         wires = make_transport(listen, join, transport, cookie, limits)
         self._describe(name, f"{name}@{secrets.token_hex(4)}", worker_kind, limits)
         if worker_kind == "process":
-            crew = self._crew = Crew(self, name, workers or _cores(), on_worker_start, limits)
+            crew = Crew(self, name, workers or _cores(), on_worker_start, limits)
+            self._crew = crew
             self._furnish(crew.places, crew.cluster, TellingMembership(crew), crew.intake)
             self._inhabit(Partitioner(self, limits, _start_loops(name, "thread", 1), crew.own_ids()))
         else:
@@ -124,7 +127,6 @@ class Node:
         self._stop_until = 0.0
         self._closing: asyncio.Future[None] | None = None
         self._hub: Hub | None = None
-        self._crew: Crew | None = None
         self.launch: Callable[[type, tuple[Any, ...], dict[str, Any]], PID] | None = None
 
     def _furnish(self, places: Places, cluster: Cluster, membership: Membership, intake: ports.Intake) -> None:

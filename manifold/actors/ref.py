@@ -81,7 +81,7 @@ class ActorRef(pykka.ActorRef[A]):
         if (actor := pid._actor) is not None:
             _put(actor, message, None)
         elif (host := _far_host(pid)) is not None:
-            host.sender.send(pid, message, None, None, False)  # noqa: FBT003
+            host.sender.send(pid, message, None, None, False)
         else:
             raise _not_found(self)
 

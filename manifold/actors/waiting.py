@@ -21,7 +21,7 @@ worker_threads: set[int] = set()
 """The identities of all threads that run workers."""
 
 helpers: dict[int, Callable[[bool], None]] = {}
-"""Who does, while a worker thread waits, what its event loop must not leave undone; told when a wait begins and ends."""
+"""Who does what the loop of a worker thread must not leave undone while it waits; told when a wait begins and ends."""
 
 _lock = threading.Lock()
 _waits_for: dict[int, frozenset[int]] = {}

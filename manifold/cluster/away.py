@@ -25,9 +25,7 @@ __all__ = ["Away"]
 class Away:
     """One audience's members on other nodes; `number` names the audience to them."""
 
-    def __init__(
-        self, cluster: Cluster, number: int, left: Callable[[Sequence[int]], object] | None = None
-    ) -> None:
+    def __init__(self, cluster: Cluster, number: int, left: Callable[[Sequence[int]], object] | None = None) -> None:
         self.lock = threading.Lock()
         self.number = number
         self._left = left

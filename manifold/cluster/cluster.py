@@ -87,7 +87,7 @@ class Cluster:
         room = (self._frame_max_bytes - _HEAD_BYTES) // 8
         parts = [change._replace(ids=change.ids[at : at + room]) for at in range(0, len(change.ids), room)]
         if not must_fit:
-            return all([peer.put(Kind.AUDIENCE_CHANGE, part.pack()) for part in parts or [change]]) or None
+            return all(peer.put(Kind.AUDIENCE_CHANGE, part.pack()) for part in parts or [change]) or None
         return all(peer.change_audience(part) for part in parts) if parts[1:] else peer.change_audience(change)
 
     def forget_audience(self, number: int, nodes: Sequence[str]) -> None:

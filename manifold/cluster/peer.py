@@ -78,7 +78,7 @@ class Peer:
 
     # From any thread.
 
-    def put(self, kind: Kind, parts: Sequence[bytes]) -> bool | None:
+    def put(self, kind: int, parts: Sequence[bytes]) -> bool | None:
         """Queue a frame that may not be refused for want of room; None when the node is down."""
         with self.lock:
             if not self.up:

@@ -66,9 +66,9 @@ class Stats(_Counts):
 
     def plus(self, sent: int, settled: Sequence[int], actors: int, workers: int, queued_bytes: int) -> Stats:
         """Give these counts with those of worker processes added, `settled` being by cause."""
-        in_flight = self.in_flight + sent - sum(settled)
-        total = [have + more for have, more in zip((self.delivered, self.dead, self.shed, self.unreachable), settled, strict=True)]
+        delivered, dead, shed, unreachable = settled
         return Stats(
-            self.sent + sent, *total, in_flight,
+            self.sent + sent, self.delivered + delivered, self.dead + dead, self.shed + shed,
+            self.unreachable + unreachable, self.in_flight + sent - sum(settled),
             self.actors + actors, workers, self.queued_bytes + queued_bytes, self.handoffs,
         )  # fmt: skip

@@ -34,7 +34,8 @@ def pack_call(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes
             f"argument {name!r}": value for name, value in kwargs.items()
         }
         wrong = [f"{name} ({value!r})" for name, value in parts.items() if not _can_be_packed(value)]
-        msg = f"{cls.__qualname__} is started in a worker process, and {', '.join(wrong) or 'it'} cannot be pickled: {error}"
+        what = ", ".join(wrong) or "what it is given"
+        msg = f"{cls.__qualname__} is to start in a worker process, and {what} cannot be pickled: {error}"
         raise TypeError(msg) from error
 
 

@@ -19,7 +19,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from manifold.actors import Future
-from manifold.cluster.intake import Intake
 from manifold.core.bodies import AudienceChange, Kind
 from manifold.core.codec import decode, encode
 from manifold.core.hashing import SLOTS, mint_ids
@@ -57,7 +56,9 @@ _BUSY_S = 0.02
 class Crew:
     """The worker processes of one node."""
 
-    def __init__(self, host: Host, name: str, workers: int, on_start: Callable[[], object] | None, limits: Limits) -> None:
+    def __init__(
+        self, host: Host, name: str, workers: int, on_start: Callable[[], object] | None, limits: Limits
+    ) -> None:
         self._host = host
         self._name = name
         self._limits = limits
@@ -169,14 +170,14 @@ class Crew:
             self._nodes[node] = number, address
             for member in self._members.values():
                 member.open(number, node, Split(self._host, self.cluster, node, counts=True))
-                member.own.put(Word.NODE_UP, [encode([number, node, address])])  # type: ignore[arg-type]
+                member.own.put(Word.NODE_UP, [encode([number, node, address])])
 
     def node_down(self, node: str, reason: str) -> None:
         """Tell the workers that it has gone down."""
         with self._lock:
             if (known := self._nodes.pop(node, None)) is not None:
                 for member in self._members.values():
-                    member.own.put(Word.NODE_DOWN, [encode([known[0], node, reason])])  # type: ignore[arg-type]
+                    member.own.put(Word.NODE_DOWN, [encode([known[0], node, reason])])
 
     def counts(self) -> Counts:
         """Give the counts of all workers, and of those there were."""
@@ -280,7 +281,9 @@ class Crew:
             self._retry(index, f"it could not be started: {error}")
             return
         with self._lock:
-            member = Member(self._host, worker_place(self._host.id, index), index, process, sock, self._limits, self._wake)
+            member = Member(
+                self._host, worker_place(self._host.id, index), index, process, sock, self._limits, self._wake
+            )
             member.open_all(self.cluster, self.relayed, self._nodes)
             self._members[index] = member
             self._selector.register(member.pipe, selectors.EVENT_READ, member)
@@ -361,7 +364,7 @@ class Crew:
         """Have every worker stop its actors, behind what is queued for it; none is started again."""
         self._closing = True
         for member in list(self._members.values()):
-            member.own.put(Word.CLOSE, [])  # type: ignore[arg-type]
+            member.own.put(Word.CLOSE, [])
 
     def _on_empty(self, member: Member, frame: Frame) -> None:  # noqa: ARG002
         with self._changed:
@@ -380,7 +383,7 @@ class Crew:
         """End the workers, by force where they do not go, and the thread."""
         self._closing = True
         for member in list(self._members.values()):
-            member.own.put(Word.EXIT, [])  # type: ignore[arg-type]
+            member.own.put(Word.EXIT, [])
         self._end_at = max(until, time.monotonic()) + END_S
         self._waker.wake()
         if self._thread.is_alive():

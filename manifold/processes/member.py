@@ -81,7 +81,7 @@ class Member:
         fresh = Room(self.pipe.read_bytes, waiting)
         if max(fresh.read_bytes - self._told.read_bytes, abs(waiting - self._told.waiting_bytes)) >= self._tell_bytes:
             self._told = fresh
-            self.own.put(Word.ROOM, fresh.pack())  # type: ignore[arg-type]
+            self.own.put(Word.ROOM, fresh.pack())
         return waiting >= self._tell_bytes or self._told.waiting_bytes >= self._tell_bytes
 
     def close(self) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from manifold.actors import ActorDeadError
 from manifold.cluster.cluster import Cluster
 from manifold.cluster.intake import Intake
 from manifold.core.pid import PID
-from manifold.actors import ActorDeadError
 from manifold.ports import DEAD, UNREACHABLE
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ __all__ = ["Split", "Workers"]
 class Workers(Cluster):
     """A cluster in which the workers of this node have places too."""
 
-    def __init__(self, limits: Limits, places: SlotPlaces, forgotten: deque[tuple[Workers, int, Sequence[str]]]) -> None:
+    def __init__(
+        self, limits: Limits, places: SlotPlaces, forgotten: deque[tuple[Workers, int, Sequence[str]]]
+    ) -> None:
         super().__init__(limits, places)
         self._forgotten_here = forgotten
         self._worker_below_bytes = limits.drain_below * limits.worker_queue_max_bytes

@@ -7,11 +7,22 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
     from manifold.limits import Limits
 
-__all__ = ["FIRST_NODE", "OTHERS", "OWN", "RELAYED", "Counts", "Question", "Room", "Setup", "Word", "absent_place", "worker_place"]
+__all__ = [
+    "FIRST_NODE",
+    "OTHERS",
+    "OWN",
+    "RELAYED",
+    "Counts",
+    "Question",
+    "Room",
+    "Setup",
+    "Word",
+    "absent_place",
+    "worker_place",
+]
 
 OWN, RELAYED, OTHERS, FIRST_NODE = range(4)
 """Channels: what this node has counted as sent, to the worker; what other nodes have; from the worker to the other
@@ -44,7 +55,7 @@ class Setup(NamedTuple):
 
     node: str
     name: str
-    index: int
+    worker: int
     workers: int
     era: int
     places: tuple[str, ...]

@@ -26,7 +26,6 @@ from manifold.core.routing import SlotPlaces
 from manifold.delivery.counts import Stats
 from manifold.delivery.loops import LoopThread
 from manifold.delivery.partitioner import Partitioner
-from manifold.delivery.worker import Worker
 from manifold.node import Node
 from manifold.processes.peer import PipePeer
 from manifold.processes.talk import OTHERS, OWN, RELAYED, Question, Room, Setup, Word, absent_place
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
+    from manifold.delivery.worker import Worker
     from manifold.transport.pipe import Frame
 
 __all__ = ["WorkerNode"]
@@ -53,7 +53,7 @@ _TELLING = frozenset({Kind.ANSWER, Kind.OUTCOME, Kind.DOWN})
 class _Share(Partitioner):
     """The share of a node's actors that lives in one worker process."""
 
-    host: WorkerNode  # type: ignore[assignment]
+    host: WorkerNode
 
     def relieve(self) -> None:
         super().relieve()
@@ -63,7 +63,7 @@ class _Share(Partitioner):
 class _UpPeer(PipePeer):
     """A conversation with the main process: counts are told before what could be compared with them."""
 
-    def put(self, kind: Kind, parts: Sequence[bytes]) -> bool | None:
+    def put(self, kind: int, parts: Sequence[bytes]) -> bool | None:
         if kind in _TELLING:
             self._host.reports.now()  # type: ignore[attr-defined]
         return super().put(kind, parts)
@@ -84,7 +84,7 @@ class WorkerNode(Node):
         self._status = 0
         self.pipe = Pipe(sock, setup.limits.outbox_max_bytes, self._write_later)
         self._sock = sock
-        self._thread = LoopThread(f"{setup.name}-worker-{setup.index}")
+        self._thread = LoopThread(f"{setup.name}-worker-{setup.worker}")
         places = SlotPlaces(setup.node, setup.places)
         self._describe(setup.name, setup.node, "process", setup.limits)
         self._peers: dict[int, PipePeer] = {}
@@ -171,7 +171,7 @@ class WorkerNode(Node):
         if os.getppid() != self._setup.parent:
             os._exit(1)
 
-    def _lend(self, waits: bool) -> None:  # noqa: FBT001
+    def _lend(self, waits: bool) -> None:
         """A handler begins to block, or has: then the guard reads what the event loop cannot."""
         self._lent += 1 if waits else -1
         self._waker.wake()

@@ -10,7 +10,6 @@ from functools import reduce
 from multiprocessing import spawn
 from typing import TYPE_CHECKING, Any
 
-from manifold.delivery.worker import Worker
 from manifold.errors import ManifoldError, NodeStopped
 
 if TYPE_CHECKING:
