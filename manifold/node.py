@@ -300,17 +300,21 @@ class Node:
             first, self._stopped = not self._stopped, True
         if first:
             self._stop_until = time.monotonic() + self.limits.stop_grace_s
-            self.local.close()
-            if self._crew is not None:
+            if self._crew is None:
+                self.local.close()
+            else:
                 self._crew.close()
         return first
 
     def _wait(self) -> None:
         if self.worker_kind == "loop" and not self.local.runs():
             return
+        late = 0
+        if self._crew is not None:
+            late = self._crew.wait_empty(self._stop_until)
+            self.local.close()  # last: the workers' actors may have sent to those that live here
         try:
             self.local.empty.get(timeout=max(0.0, self._stop_until - time.monotonic()))
-            late = 0 if self._crew is None else self._crew.wait_empty(self._stop_until)
         except AskTimeout:
             late = 1
         if late:

@@ -103,7 +103,7 @@ class WorkerNode(Node):
             Word.ROOM: self._on_room,
             Word.NODE_UP: lambda frame: self._node_up(*decode(frame.body)),  # type: ignore[misc]
             Word.NODE_DOWN: lambda frame: self._node_down(*decode(frame.body)),  # type: ignore[misc]
-            Word.CLOSE: lambda _: threading.Thread(target=self._close, name="close", daemon=True).start(),
+            Word.CLOSE: lambda _: self.local.run_first(self._begin_close),  # behind the actors that are to start
             Word.EXIT: lambda _: self._end(0),
         }
         helpers[self._thread.ident] = self._lend
@@ -278,6 +278,9 @@ class WorkerNode(Node):
 
     async def aclose(self) -> None:
         self.stop()
+
+    def _begin_close(self) -> None:
+        threading.Thread(target=self._close, name="close", daemon=True).start()
 
     def _close(self) -> None:
         """Let all that is queued be handled and the actors stop; then say so."""
