@@ -18,7 +18,7 @@ from manifold.cluster.answers import Reply
 from manifold.cluster.cluster import Cluster
 from manifold.cluster.intake import Intake
 from manifold.cluster.membership import Membership
-from manifold.core.bodies import Kind
+from manifold.core.bodies import AudienceChange, Kind
 from manifold.core.codec import decode, encode
 from manifold.core.hashing import mint_ids
 from manifold.core.link_terms import LinkError
@@ -47,6 +47,7 @@ logger = logging.getLogger("manifold")
 
 _LOOK_S = 1.0
 """How often a worker looks whether its main process is still there, should the end of the pipe not have told it."""
+_MUCH_BYTES = 1 << 20
 _TELLING = frozenset({Kind.ANSWER, Kind.OUTCOME, Kind.DOWN})
 
 
@@ -88,7 +89,7 @@ class WorkerNode(Node):
         places = SlotPlaces(setup.node, setup.places)
         self._describe(setup.name, setup.node, "process", setup.limits)
         self._peers: dict[int, PipePeer] = {}
-        self.reports = Reports(self.pipe, self._peers)
+        self.reports = Reports(self.pipe, self._peers, min(_MUCH_BYTES, setup.limits.worker_queue_max_bytes // 8))
         own = {slot for slot, place in enumerate(setup.places) if place == setup.node}
         self._furnish(places, Cluster(setup.limits, places), Membership(), Intake(self))
         self._inhabit(_Share(self, setup.limits, [self._thread], mint_ids(own, setup.era)))
@@ -170,6 +171,15 @@ class WorkerNode(Node):
                 os._exit(1)
         if os.getppid() != self._setup.parent:
             os._exit(1)
+        self._tell_forgotten()
+
+    def _tell_forgotten(self) -> None:
+        forgotten = self.cluster.forgotten
+        while forgotten:
+            number, places = forgotten.popleft()
+            for place in places:
+                if (peer := self.cluster.peers.get(place)) is not None:
+                    peer.put(Kind.AUDIENCE_CHANGE, AudienceChange(number, joins=False, ids=()).pack())
 
     def _lend(self, waits: bool) -> None:
         """A handler begins to block, or has: then the guard reads what the event loop cannot."""

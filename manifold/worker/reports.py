@@ -22,11 +22,12 @@ _SOON_S = 0.01
 class Reports:
     """The reports of one worker. `peers` are its conversations, by channel."""
 
-    def __init__(self, pipe: Pipe, peers: dict[int, PipePeer]) -> None:
+    def __init__(self, pipe: Pipe, peers: dict[int, PipePeer], much_bytes: int) -> None:
         self.local: Partitioner | None = None
         self.handed_before = 0  # over channels that are closed
         self._pipe = pipe
         self._peers = peers
+        self._much_bytes = much_bytes
         self._lock = threading.Lock()
         self._last = Counts()
         self._due = False
@@ -41,8 +42,12 @@ class Reports:
                     self._pipe.send(OWN, Word.COUNTS, counts.pack(), must_fit=False)
 
     def soon(self) -> None:
-        """Report before long, together with what changes until then. From any thread."""
-        if not self._due and self.local is not None:
+        """Report before long, together with what changes until then, or now if it makes much room. From any thread."""
+        own, relayed = self._peers[OWN].tally, self._peers[RELAYED].tally
+        waiting = own.waiting_bytes + relayed.waiting_bytes
+        if self._pipe.read_bytes - self._last.read_bytes + self._last.waiting_bytes - waiting >= self._much_bytes:
+            self.now()
+        elif not self._due and self.local is not None:
             self._due = True
             with suppress(RuntimeError):  # the loop is closed: the last report is made without it
                 self.local.workers[0].loop.call_soon_threadsafe(self._later)

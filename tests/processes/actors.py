@@ -92,9 +92,9 @@ class Doer(Recorder):
         for n in range(first, first + number):
             manifold.send(to, n)
 
-    def do_receipt(self, to: Any, message: Any) -> Any:
+    async def do_receipt(self, to: Any, message: Any) -> Any:
         receipt = manifold.send(to, message, receipt=True)
-        return {node: dict(outcome) for node, outcome in receipt.get(timeout=10).items()}
+        return {node: dict(outcome) for node, outcome in (await receipt).items()}
 
     def do_ask(self, pid: Any, message: Any) -> Any:
         return manifold.ask(pid, message, timeout=10).get()
