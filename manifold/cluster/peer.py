@@ -105,12 +105,13 @@ class Peer:
             if not self.up:
                 return None
             number = 0 if receipt is None else next(self._numbers)
+            if receipt is not None:  # before it is sent: the outcome may be here before `send` has returned
+                self._receipts[number] = receipt, recipients
             try:
                 self.link.send(kind, body(number))
             except (LinkError, FrameTooLarge) as error:
+                self._receipts.pop(number, None)
                 return self._refused(error)
-            if receipt is not None:
-                self._receipts[number] = receipt, recipients
             self.handed += recipients
             self.handoffs += self.outside
         self._wake()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import logging
 import pickle
-import sys
 from functools import reduce
 from multiprocessing import spawn
 from typing import TYPE_CHECKING, Any
@@ -29,11 +28,11 @@ def know_main(data: dict[str, Any]) -> None:
 
 
 def import_main() -> None:
-    """Import the program's main module, once. ManifoldError says what is wrong with it."""
-    if "__mp_main__" in sys.modules:
-        return
+    """Import the program's main module, the first time. ManifoldError says what is wrong with it."""
+    data = dict(_main)
+    _main.clear()
     try:
-        spawn.prepare(dict(_main))
+        spawn.prepare(data)
     except BaseException as error:
         msg = (
             f"a worker process imports the program's main module for what is defined there, and that raised "

@@ -109,6 +109,9 @@ class Doer(Recorder):
         pids = [Recorder.start().pid for _ in range(number)]
         return [os.getpid(), pids]
 
+    def do_doer(self) -> manifold.PID:
+        return Doer.start().pid
+
     def do_where(self, pid: Any) -> int:
         return manifold.ask(pid, WHERE, timeout=10).get()
 

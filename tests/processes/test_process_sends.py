@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 
@@ -266,6 +267,7 @@ def test_a_full_worker_refuses_and_says_so_while_the_other_gets_its_share():
         assert accepted >= 70
         assert refused >= 200
         assert len(got(node, quick)) == 400
+        asyncio.run(asyncio.wait_for(node.drain(), 10))
         assert len(got(node, slow)) == accepted
         stats = quiet(node)
         assert stats.shed == refused
