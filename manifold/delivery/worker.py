@@ -367,6 +367,7 @@ class Worker:
             self._settle(actor)
         finally:
             self.tasks.discard(asyncio.current_task(self.loop))
+            self.node.relieve()
 
     def _settle(self, actor: Actor) -> None:
         """The actor is idle again and at home; or it moves on with what waits for it; or it has ended."""

@@ -75,7 +75,7 @@ class WorkerNode(Node):
     reads in the place of the event loop while a handler blocks.
     """
 
-    def __init__(self, setup: Setup, sock: socket.socket) -> None:
+    def __init__(self, setup: Setup, sock: socket.socket, read_bytes: int) -> None:
         self._setup = setup
         self._waker = Waker()
         self._waker.open()
@@ -84,6 +84,7 @@ class WorkerNode(Node):
         self._lent = 0
         self._status = 0
         self.pipe = Pipe(sock, setup.limits.outbox_max_bytes, self._write_later)
+        self.pipe.read_bytes = read_bytes
         self._sock = sock
         self._thread = LoopThread(f"{setup.name}-worker-{setup.worker}")
         places = SlotPlaces(setup.node, setup.places)
@@ -172,6 +173,7 @@ class WorkerNode(Node):
         if os.getppid() != self._setup.parent:
             os._exit(1)
         self._tell_forgotten()
+        self.reports.now()
 
     def _tell_forgotten(self) -> None:
         forgotten = self.cluster.forgotten
