@@ -44,9 +44,10 @@ class Ledger(pykka.ThreadingActor):
                     self.ended.add(name)
             self.changed.notify_all()
 
-    def wait(self, table: str, number: int, timeout_s: float) -> bool:
+    def wait(self, table: str, names: set[str], timeout_s: float) -> bool:
+        """Wait until all of these have handed in."""
         with self.changed:
-            return self.changed.wait_for(lambda: len(getattr(self, table)) >= number, timeout_s)
+            return self.changed.wait_for(lambda: names <= set(getattr(self, table)), timeout_s)
 
     def checker(self, names: dict[manifold.PID, str], lost: frozenset[str] = frozenset()) -> Checker:
         """Tell a checker all that was handed in; what went to the `lost` is nobody's business."""
@@ -55,6 +56,8 @@ class Ledger(pykka.ThreadingActor):
             for number, pids in record:
                 checker.sending(sender, [names[pid] for pid in pids if names[pid] not in lost], number)
         for recipient, record in self.arrived.items():
+            if recipient in lost:
+                continue
             for sender, number in record:
                 checker.arrived(recipient, sender, number)
         for recipient in self.ended:

@@ -57,7 +57,7 @@ class Play:
                 self.sender(node, kind, sends)
 
     def member(self, node: manifold.Node, name: str, at: int, sends: int) -> manifold.PID:
-        crashes_at = self.random.randrange(1, sends * 3) if at < CRASHING else 0
+        crashes_at = self.random.randrange(1, sends // 4) if at < CRASHING else 0
         pid = node.spawn(Awaiting if at % 4 == 0 else Member, self.pids[node.id], name, crashes_at)
         self.names[pid] = name
         return pid
@@ -83,13 +83,12 @@ class Play:
         """Wait for all senders, have all recipients hand in what they got, and check it."""
         ledger = self.ledger._actor_weakref()
         assert ledger is not None
-        waited = ledger.wait("sent", len(self.sources), PATIENCE_S)
+        waited = ledger.wait("sent", set(self.sources), PATIENCE_S)
         assert waited, f"seed {SEED}: {set(self.sources) - set(ledger.sent)} are stuck"
         assert until(lambda: all(node.stats().in_flight == 0 for node in self.nodes), PATIENCE_S), self.state()
         for pid in self.names:
             self.nodes[0].send(pid, HAND_IN)
-        alive = len(self.names) - len(lost)
-        assert ledger.wait("arrived", alive, PATIENCE_S), self.state()
+        assert ledger.wait("arrived", set(self.names.values()) - lost, PATIENCE_S), self.state()
         assert not ledger.errors, f"seed {SEED}: {ledger.errors}"
         assert until(lambda: all(node.stats().in_flight == 0 for node in self.nodes), PATIENCE_S), self.state()
         checker = ledger.checker(self.names, lost)
