@@ -235,7 +235,7 @@ class Node:
         """Give the node's counts; see `Stats`. Cheap; from any thread.
 
         With worker processes those of each are as it told them last: before whatever could be compared with them (an
-        answer, a receipt, a Down), and within some 10 ms.
+        answer, a receipt, a Down), and within some 50 ms.
         """
         # What was settled is read before what was sent, by each process and of them all.
         settled, crew = self.cluster.totals(), self._crew

@@ -23,7 +23,7 @@ __all__ = ["HEAD", "Channel", "Frame", "Pipe"]
 HEAD = Struct("<IHI")
 """The head of a frame: the bytes of its body, its kind, its channel."""
 
-_READ_BYTES = 1 << 18
+_READ_BYTES = 1 << 16  # more, and every read maps fresh memory
 
 
 class Frame(NamedTuple):

@@ -151,7 +151,7 @@ class WorkerNode(Node):
             self._end(1)
         else:
             self._tell(Word.READY, b"")
-            self._thread.loop.add_reader(self.pipe, self._read)
+            self._thread.loop.add_reader(self.pipe, self._read_and_work)
 
     def _tell(self, word: Word, body: bytes) -> None:
         with suppress(LinkError):
@@ -198,6 +198,10 @@ class WorkerNode(Node):
             select.select([], [self._sock], [], 0.1)
 
     # What comes in, on the event loop, or the guard while that is blocked.
+
+    def _read_and_work(self) -> None:
+        """Read, and work it off without going through the event loop once more."""
+        self.local.workers[0].work_after(self._read)
 
     def _read(self) -> None:
         with self._reading:

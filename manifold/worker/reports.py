@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Reports"]
 
-_SOON_S = 0.01
+_SOON_S = 0.05
 
 
 class Reports:
