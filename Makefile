@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo setup test lint types layers tests ordering campaign pykka bench clean
+.PHONY: demo setup test lint types layers tests ordering pykka bench clean
 
 demo: setup
 	$(BIN)/python -m examples.guild_presence $(ARGS)
@@ -34,10 +34,6 @@ tests: setup
 # The ordering suite alone, with more examples: make ordering ARGS="--hypothesis-profile=long"
 ordering: setup
 	$(BIN)/python -m pytest tests/ordering $(ARGS)
-
-# Nodes in real processes that are killed, paused and started again.
-campaign: setup
-	$(BIN)/python -m pytest tests/cluster -m campaign $(ARGS)
 
 # Pykka's own test suite, run with manifold.Actor in the place of ThreadingActor.
 pykka: setup

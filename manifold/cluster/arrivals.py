@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from manifold.cluster.answers import Reply
-from manifold.cluster.tally import Arrival, Tally
+from manifold.cluster.tally import Arrival, LoneArrival, Tally
 from manifold.core.bodies import Ask, AudienceChange, AudienceSend, Down, Kind, Outcome, Send, Watch
 from manifold.core.pid import PID
+from manifold.errors import CodecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,16 +41,24 @@ class _RemoteWatcher:
 
 
 class Arrivals:
-    """The receiving side of one peer. `put` queues a frame to it that must not be refused.
+    """The receiving side of one peer. `put` queues a frame to it that must not be refused; `complain` logs.
 
     `intake` is whom the messages are handed to, by default the actors of this node.
     """
 
-    def __init__(self, host: Host, put: Put, tally: Tally, intake: Intake | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        put: Put,
+        tally: Tally,
+        complain: Callable[[str, str], None],
+        intake: Intake | None = None,
+    ) -> None:
         self._host = host
         self._intake = intake or host.intake
         self._put = put
         self._tally = tally
+        self._complain = complain
         self._replicas: dict[int, Any] = {}
         self._watchers: dict[int, tuple[PID, _RemoteWatcher]] = {}
         self.handlers: dict[int, Callable[[memoryview], None]] = {
@@ -76,12 +85,19 @@ class Arrivals:
 
     def _send(self, body: memoryview) -> None:
         sent = Send.unpack(body)
-        self._intake.take(sent.ids, sent.message, self._settles(sent.receipt, len(sent.ids), len(body)))
+        settles = self._settles(sent.receipt, len(sent.ids), len(body))
+        try:
+            self._intake.take(sent.ids, sent.message, settles)
+        except CodecError as error:
+            self._complain(f"a message that cannot be read here: {error}", "shed")
 
     def _audience_send(self, body: memoryview) -> None:
         sent = AudienceSend.unpack(body)
         settles = self._settles(sent.receipt, sent.members, len(body))
-        self._replica(sent.audience).send(sent.message, settles, sent.members)
+        try:
+            self._replica(sent.audience).send(sent.message, settles, sent.members)
+        except CodecError as error:
+            self._complain(f"a message that cannot be read here: {error}", "shed")
 
     def _change(self, body: memoryview) -> None:
         change = AudienceChange.unpack(body)
@@ -126,6 +142,8 @@ class Arrivals:
 
     def _settles(self, receipt: int, recipients: int, size_bytes: int) -> Settles:
         size = size_bytes + _WAITING_BYTES + 8 * recipients
+        if recipients == 1 and not receipt:
+            return LoneArrival(self._tally, size, own=self._intake.counts)
 
         def complete(counts: list[int]) -> None:
             self._put(Kind.OUTCOME, Outcome(receipt, *counts).pack())

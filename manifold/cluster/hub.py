@@ -10,10 +10,9 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from manifold.cluster.peer import Peer
-from manifold.core.bodies import AudienceChange, Kind
-from manifold.core.codec import decode, encode
+from manifold.core.bodies import AudienceChange, Kind, Members
 from manifold.core.frames import PACKET_HEADER_BYTES, FrameError, Hello, decode_packet
-from manifold.core.link import Down, Frame, Link, LinkLimits, Refused, Room, Settled, Up
+from manifold.core.link import Down, Frame, Link, LinkLimits, Refused, Room, Settled, State, Up
 from manifold.transport import AddressError
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ logger = logging.getLogger("manifold")
 _SESSIONS = Struct("<QQ")
 _SESSIONS_AT = 4
 _FORMER_MAX = 1000
+_LINKS_MAX = 4096
 _PUMP_S = 0.01
 _FORGET_AFTER = 12
 """After how many times `node_down_after_s` a node that went down is no longer dialled."""
@@ -59,10 +59,12 @@ class Hub:
         self._limits = limits
         self._link_limits = _link_limits(limits)
         self._join = tuple(join)
-        self._by_session: dict[int, Peer] = {}
-        self._by_node: dict[str, Peer] = {}
-        self._by_address: dict[str, Peer] = {}
+        self._by_session: dict[int, Peer] = {}  # those in use, and some that are over
+        self._live: dict[int, Peer] = {}  # by session
+        self._leaving: dict[int, Peer] = {}  # by session: over, with something left to say
+        self._by_node: dict[str, Peer] = {}  # those that are up
         self._former: deque[int] = deque()
+        self._claims: dict[str, float] = {}
         self._given_up: dict[str, float] = {}
         self._patience_s = _FORGET_AFTER * limits.node_down_after_s
         self._gossip_at = 0.0
@@ -115,18 +117,16 @@ class Hub:
         until = self._closing_at
         if until is None:
             return False
-        return time.monotonic() >= until or not any(peer.up and peer.is_owed() for peer in self._peers())
+        return time.monotonic() >= until or not any(peer.up and peer.is_owed() for peer in self._live.values())
 
     def _turn(self) -> None:
         # What has come in is taken before anybody is called silent: this thread itself may have stood still.
         self._transport.poll(0.0)
         self._tell_forgotten()
         self._gossip(time.monotonic())
-        timeout = min((self._pump(peer) for peer in self._peers()), default=1.0)
+        timeout = min((self._pump(peer) for peer in list(self._live.values())), default=1.0)
+        timeout = min((self._see_off(peer) for peer in list(self._leaving.values())), default=timeout)
         self._transport.poll(timeout if self._closing_at is None else min(timeout, _PUMP_S))
-
-    def _peers(self) -> list[Peer]:
-        return list(self._by_session.values())
 
     def _pump(self, peer: Peer) -> float:
         """Send what is due; the seconds until more will be."""
@@ -140,9 +140,20 @@ class Hub:
             self._send(peer, now)
             timeout = peer.link.next_timeout(now)
         self._on_events(peer, events)
-        if peer.stuck:
-            return _PUMP_S
-        return 1.0 if timeout is None else min(1.0, timeout)
+        # What is stuck goes on when the transport has room: it wakes this thread then.
+        return 1.0 if timeout is None or peer.stuck else min(1.0, timeout)
+
+    def _see_off(self, peer: Peer) -> float:
+        """Send what one that is over has left to say; the seconds until more of it is due."""
+        now = time.monotonic()
+        with peer.lock:
+            self._send(peer, now)
+            timeout = peer.link.next_timeout(now)
+        if (timeout is None and not peer.stuck) or now > peer.link.heard_at + self._patience_s:
+            self._leaving.pop(peer.link.session, None)
+            if not any(other.address == peer.address for other in self._live.values()):
+                self._transport.hang_up(peer.address)
+        return 1.0 if timeout is None or peer.stuck else min(1.0, timeout)
 
     def _send(self, peer: Peer, now: float) -> None:
         """Under the peer's lock. What the transport does not take waits, and nothing more is made until it is gone."""
@@ -156,16 +167,19 @@ class Hub:
                 return
 
     def _connected(self, address: str) -> None:
-        peer = self._by_address.get(address)
-        if peer is not None:
-            with peer.lock:
-                peer.stuck.clear()
-                peer.link.reconnected()
+        for peer in self._live.values():
+            if peer.address == address:
+                with peer.lock:
+                    peer.stuck.clear()
+                    peer.link.reconnected()
 
     # Links.
 
-    def _dial(self, address: str, *, forever: bool = False) -> Peer | None:
-        """Make a new link to whoever is at an address; None for one, learnt from a peer, that cannot be dialled."""
+    def _dial(self, address: str, *, forever: bool = False, after_s: float = 0.0) -> Peer | None:
+        """Make a new link to whoever is at an address; None for one, learnt from a peer, that cannot be dialled.
+
+        Its first hello is said after so many seconds.
+        """
         now = time.monotonic()
         self._session = max(self._session + 1, time.time_ns())
         try:
@@ -173,10 +187,11 @@ class Hub:
         except AddressError as error:
             self._warn(str(error))
             return None
-        link = Link(self._hello(), self._session, now=now, limits=self._link_limits, jitter=self._session % 97 / 97)
-        peer = Peer(address, link, self._host, self.wake, self._cluster.members_left)
+        jitter, limits = self._session % 97 / 97, self._link_limits
+        link = Link(self._hello(), self._session, now=now, limits=limits, jitter=jitter, hello_after_s=after_s)
+        peer = Peer(address, link, self._host, self.wake, self._cluster.members_left, self._meet)
         peer.forever = forever or address in self._join
-        self._by_session[self._session] = self._by_address[address] = peer
+        self._by_session[self._session] = self._live[self._session] = peer
         self._transport.wake()  # its hello is due now, not when this turn's wait is over
         return peer
 
@@ -187,49 +202,80 @@ class Hub:
     def _receive(self, data: bytes) -> None:
         if len(data) < PACKET_HEADER_BYTES:
             return
-        _, receiver = _SESSIONS.unpack_from(data, _SESSIONS_AT)
+        sender, receiver = _SESSIONS.unpack_from(data, _SESSIONS_AT)
+        peer = self._by_session.get(receiver)
         try:
             # One that speaks to an earlier session of ours introduces itself again, and hears that it is over.
-            peer = self._by_session.get(receiver) or self._introduced(data)
+            peer = self._introduced(data) if peer is None else peer
             if peer is not None:
-                self._feed(peer, data)
+                self._feed(peer, sender, data)
         except FrameError as error:
             self._warn(f"a packet was refused: {error}")
 
-    def _feed(self, peer: Peer, data: bytes) -> None:
+    def _feed(self, peer: Peer, sender: int, data: bytes) -> None:
+        if not peer.up and self._is_double(peer, sender):
+            return self._retire(peer)
         with peer.lock:
             events = peer.link.receive_packet(data, time.monotonic())
-        if events and isinstance(events[-1], Down) and events[-1].reason == "new session":
-            self._on_events(peer, events)
-            fresh = self._by_address.get(peer.address)
-            if fresh is not None and fresh is not peer:
-                self._feed(fresh, data)
-            return
-        self._on_events(peer, events)
+            if peer.link.state is State.DOWN and peer.link.next_timeout(0.0) is not None:
+                self._leaving[peer.link.session] = peer
+        return self._on_events(peer, events)
+
+    def _is_double(self, peer: Peer, sender: int) -> bool:
+        """Tell whether a link leads to a session that one which is up leads to: by another name of its address."""
+        for other in self._by_node.values():
+            if other is not peer and other.link.peer_session == sender and peer.link.session in self._live:
+                other.forever |= peer.forever
+                return True
+        return False
 
     def _introduced(self, data: bytes) -> Peer | None:
         """Find, or make, the link for a packet of one who does not know our session yet."""
         hello = decode_packet(data, self._link_limits.frame_max_bytes).hello
-        if hello is None or hello.node == self._host.id or not hello.address:
+        if hello is None or hello.node == self._host.id or not hello.address or self._closing_at is not None:
             return None
-        if not self._is_welcome(hello):
-            return None
-        known = self._by_node.get(hello.node) or self._by_address.get(hello.address)
-        if known is not None and known.node not in ("", hello.node):
-            self._lose(known, "restarted")
-            known = self._by_address.get(hello.address)
-        return known or self._dial(hello.address)
+        peer = self._by_node.get(hello.node) or self._leading_to(hello.node, hello.address)
+        objection = self._objection(hello)
+        if objection is None:
+            return peer or self._dial(hello.address)
+        if objection and (peer := peer or self._dial(hello.address)) is not None and not peer.up:
+            with peer.lock:
+                peer.link.receive_packet(data, time.monotonic())
+            self._reject(peer, hello, objection)
+        return None
 
-    def _is_welcome(self, hello: Hello) -> bool:
+    def _leading_to(self, node: str, address: str) -> Peer | None:
+        return next((peer for peer in self._live.values() if peer.leads_to(node, address)), None)
+
+    def _objection(self, hello: Hello) -> str | None:
+        """Say why a node is not welcome, "" while that is not certain; None if it is.
+
+        Who holds its name may have died a moment ago, and nobody knows it yet: whether it speaks after the other has
+        claimed the name is awaited.
+        """
         name = hello.node.rpartition("@")[0]
         if name == self._name:
-            self._warn(f"another live node, {hello.node} at {hello.address}, claims this node's name {name!r}: refused")
-            return False
+            return f"the name {name!r} is that of {self._host.id}, which is live"
         for node, address in self._membership.up().items():
             if node != hello.node and node.rpartition("@")[0] == name and address != hello.address:
-                self._warn(f"{hello.node} at {hello.address} claims the name of {node}, which is live: refused")
-                return False
-        return True
+                return self._contested(self._by_node[node], hello.node)
+        self._claims.pop(hello.node, None)
+        return None
+
+    def _contested(self, holder: Peer, claimant: str) -> str:
+        if len(self._claims) > _FORMER_MAX:
+            self._claims.clear()
+        claimed_at = self._claims.setdefault(claimant, time.monotonic())
+        if holder.link.heard_at > claimed_at + 2 * self._link_limits.ping_period_s:
+            return f"the name {holder.node.rpartition('@')[0]!r} is that of {holder.node}, which is live"
+        return ""
+
+    def _reject(self, peer: Peer, hello: Hello, why: str) -> None:
+        """Tell a node why it is not welcome, and try again later what has to be tried for ever."""
+        self._warn(f"{hello.node} at {hello.address} was turned away: {why}")
+        self._retire(peer, why)
+        if peer.forever:
+            self._dial(peer.address, after_s=self._limits.node_down_after_s)
 
     def _warn(self, text: str) -> None:
         """Log something that may come again and again, once."""
@@ -242,62 +288,67 @@ class Hub:
     def _on_events(self, peer: Peer, events: list[Event]) -> None:
         for event in events:
             if type(event) is Frame:
-                self._on_frame(peer, event)
+                peer.handle(event.kind, event.body)
             elif type(event) is Settled:
                 peer.settled = [before + now for before, now in zip(peer.settled, event, strict=True)]
             elif type(event) is Up:
                 self._on_up(peer, event.hello)
             elif type(event) is Down:
-                self._lose(peer, event.reason)
+                self._lose(peer, event)
             elif type(event) is Room:
                 self._host.local.relieve()
             elif type(event) is Refused:
                 self._warn(f"{peer.node} takes no frames as large as one that was queued for it: it was dropped")
 
-    def _on_frame(self, peer: Peer, frame: Frame) -> None:
-        if frame.kind == Kind.MEMBERS:
-            self._meet(decode(frame.body))  # type: ignore[arg-type]
-        else:
-            peer.handle(frame.kind, frame.body)
-
     def _on_up(self, peer: Peer, hello: Hello) -> None:
-        if not self._is_welcome(hello) or hello.node == self._host.id:
-            self._retire(peer)
-            return
-        if (known := self._by_node.get(hello.node)) is not None:
-            # The same node by another address, or dialled from both sides at once.
-            known.forever |= peer.forever
-            self._retire(peer)
-            return
-        peer.node = hello.node
+        if hello.node == self._host.id:
+            return self._retire(peer)
+        if (objection := self._objection(hello)) is not None:
+            return self._reject(peer, hello, objection) if objection else self._retire(peer)
+        for other in list(self._by_node.values()):
+            # The same node in a new session, or another where it was.
+            if other.node == hello.node or other.announced == hello.address:
+                peer.forever |= other.forever
+                self._lose(other, Down("restarted"))
+        peer.node, peer.announced = hello.node, hello.address
         self._by_node[hello.node] = peer
         with peer.lock:
             peer.up = True
         self._cluster.peers[hello.node] = peer
         self._membership.joined(hello.node, hello.address)
         self._meet(hello.members)
-        parts = [encode([[hello.node, hello.address]])]
+        parts = Members([(hello.node, hello.address)]).pack()
         for other in list(self._by_node.values()):
             if other is not peer:
                 other.put(Kind.MEMBERS, parts)
+        return None
 
     def _meet(self, members: Iterable[tuple[str, str]]) -> None:
+        known = {self._host.id, *self._by_node}
+        addresses = {"", *(peer.address for peer in self._live.values())}
         for node, address in members:
-            if node != self._host.id and node not in self._by_node and address and address not in self._by_address:
+            if len(addresses) > _LINKS_MAX:
+                return self._warn(f"more than {_LINKS_MAX} nodes: no more are dialled")
+            if node not in known and address not in addresses:
+                addresses.add(address)
                 self._given_up.setdefault(address, time.monotonic() + self._patience_s)
                 self._dial(address)
+        return None
 
-    def _lose(self, peer: Peer, reason: str) -> None:
+    def _lose(self, peer: Peer, down: Down) -> None:
         """A link is over. Whoever was there may come back, in a new session."""
         was_up = peer.up
         self._retire(peer)
         if was_up:
             self._cluster.drop(peer)
-            self._membership.left(peer.node, reason)
-        if peer.forever or (reason != "goodbye" and not self._is_forgotten(peer, was_up=was_up)):
-            self._dial(peer.address)
-        elif peer.address not in self._by_address:
-            self._transport.hang_up(peer.address)
+            self._membership.left(peer.node, down.reason)
+        if down.said:
+            self._warn(f"turned away by the node at {peer.address}: {down.said}")
+        if (other := self._leading_to(peer.node, peer.address)) is not None:
+            other.forever |= peer.forever
+            return
+        if peer.forever or (down.reason != "goodbye" and not self._is_forgotten(peer, was_up=was_up)):
+            self._dial(peer.address, after_s=self._limits.node_down_after_s if down.said else 0.0)
 
     def _is_forgotten(self, peer: Peer, *, was_up: bool) -> bool:
         now = time.monotonic()
@@ -308,15 +359,17 @@ class Hub:
         self._given_up.pop(peer.address, None)
         return True
 
-    def _retire(self, peer: Peer) -> None:
+    def _retire(self, peer: Peer, why: str = "") -> None:
         """Take a link out of use. It stays for a while, to tell a peer that still believes in it."""
+        session = peer.link.session
         with peer.lock:
-            peer.link.close()
+            peer.link.close(why)
+        if self._live.pop(session, None) is None:
+            return
         if self._by_node.get(peer.node) is peer:
             del self._by_node[peer.node]
-        if self._by_address.get(peer.address) is peer:
-            del self._by_address[peer.address]
-        self._former.append(peer.link.session)
+        self._leaving[session] = peer
+        self._former.append(session)
         if len(self._former) > _FORMER_MAX:
             self._by_session.pop(self._former.popleft(), None)
 
@@ -324,7 +377,7 @@ class Hub:
         """Tell everybody who is here, now and then: two who lost each other, or never met, hear so of each other."""
         if now >= self._gossip_at:
             self._gossip_at = now + self._limits.node_down_after_s
-            parts = [encode([list(member) for member in self._membership.up().items()])]
+            parts = Members(list(self._membership.up().items())).pack()
             for peer in list(self._by_node.values()):
                 peer.put(Kind.MEMBERS, parts)
 
@@ -339,7 +392,7 @@ class Hub:
 
     def _say_goodbye(self) -> None:
         now = time.monotonic()
-        for peer in list(self._by_address.values()):
+        for peer in list(self._live.values()):
             with peer.lock:
                 peer.link.settle(*peer.tally.fresh(), now)
                 self._send(peer, now + self._link_limits.ack_delay_s)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from manifold.core.codec import decode
@@ -17,10 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Intake"]
 
-logger = logging.getLogger("manifold")
-
-_UNREADABLE = object()
-
 
 class Intake:
     """The way in. Called in the order in which the other side sent; what is taken is queued before it returns."""
@@ -31,8 +26,11 @@ class Intake:
         self.counts = False
 
     def take(self, ids: Sequence[int], wire: bytes | memoryview, settles: Settles) -> None:
-        """Hand a message to the actors with these ids."""
-        if (message := self.read(wire, len(ids), settles)) is not _UNREADABLE:
+        """Hand a message to the actors with these ids. CodecError if it cannot be read: then it counts as shed."""
+        message = self.read(wire, len(ids), settles)
+        if len(ids) == 1:
+            self._host.local.take_one(ids[0], message, None, settles)
+        else:
             self._host.local.take(ids, message, settles)
 
     def take_one(self, number: int, wire: bytes | memoryview, reply: Any, settles: Settles) -> None:
@@ -50,13 +48,12 @@ class Intake:
         return _Replica(self, self._host.local.roster(lambda number: left([number])))
 
     def read(self, wire: bytes | memoryview, recipients: int, settles: Settles) -> Any:
-        """Decode a message; one that cannot be, for want of a registered type, say, counts as shed."""
+        """Decode a message. CodecError if it cannot be, for want of a registered type, say: then it counts as shed."""
         try:
             return decode(wire)
-        except CodecError as error:
-            logger.error("a message from another process was shed, for it cannot be read here: %s", error)
+        except CodecError:
             settles.settle(self.node, SHED, recipients)
-            return _UNREADABLE
+            raise
 
 
 class _Replica:
@@ -78,9 +75,9 @@ class _Replica:
 
     def send(self, wire: bytes | memoryview, settles: Settles, members: int) -> None:
         """Hand a message to every member, of whom its sender counts so many."""
-        if (message := self._intake.read(wire, members, settles)) is not _UNREADABLE:
-            with self._roster.lock:
-                self._roster.send(message, settles, None, members, 0)
+        message = self._intake.read(wire, members, settles)
+        with self._roster.lock:
+            self._roster.send(message, settles, None, members, 0)
 
     def close(self) -> None:
         """Let go of all. What was sent still reaches them."""

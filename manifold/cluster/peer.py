@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from manifold.cluster.answers import Reply, exception_of
 from manifold.cluster.arrivals import Arrivals
 from manifold.cluster.tally import Tally
-from manifold.core.bodies import Answer, Ask, AudienceChange, Down, Kind, Outcome, Watch
+from manifold.core.bodies import Answer, Ask, AudienceChange, Down, Kind, Members, Outcome, Watch
 from manifold.core.codec import decode
 from manifold.core.frames import FrameTooLarge
 from manifold.core.link import LinkDown
@@ -31,6 +31,9 @@ __all__ = ["Peer"]
 
 logger = logging.getLogger("manifold")
 
+_COMPLAINTS_MAX = 10
+"""How many lines one session of a node may cost in the log by frames that make no sense."""
+
 
 class Peer:
     """One session with one other node. Senders on any thread put frames; the I/O thread does the rest."""
@@ -47,10 +50,12 @@ class Peer:
         host: Host,
         wake: Callable[[], None],
         left: Callable[[int, str, Sequence[int]], None],
+        meet: Callable[[Sequence[tuple[str, str]]], None],
         intake: Intake | None = None,
     ) -> None:
         self.address = address
-        self.node = ""  # until it has introduced itself
+        self.node = ""  # until it is up
+        self.announced = ""  # the address that it gives, when it is up
         self.forever = False  # to be dialled as long as this node runs
         self.stuck: deque[bytes] = deque()
         self.link = link
@@ -63,18 +68,24 @@ class Peer:
         self.tally = Tally(wake)
         self._wake = wake
         self._left = left
+        self._complaints = 0
         self._numbers = itertools.count(1)
         self._asks: dict[int, Any] = {}
         self._receipts: dict[int, tuple[Settles, int]] = {}
         self._monitors: dict[int, tuple[PID, Watcher]] = {}
-        self.arrivals = Arrivals(host, self.put, self.tally, intake)
+        self.arrivals = Arrivals(host, self.put, self.tally, self._complain, intake)
         self._handlers: dict[int, Callable[[memoryview], None]] = {
             **self.arrivals.handlers,
             Kind.ANSWER: self._answered,
             Kind.DOWN: self._ended,
             Kind.OUTCOME: self._outcome,
             Kind.AUDIENCE_LEFT: self._audience_left,
+            Kind.MEMBERS: lambda body: meet(Members.unpack(body).nodes),
         }
+
+    def leads_to(self, node: str, address: str) -> bool:
+        """Tell whether the link leads, or may lead, to a node or an address."""
+        return address == self.address or (self.link.peer is not None and self.link.peer.node == node)
 
     # From any thread.
 
@@ -163,15 +174,23 @@ class Peer:
     # On the I/O thread.
 
     def handle(self, kind: int, body: memoryview) -> None:
-        """Do what a frame says. One that makes no sense is dropped, with a line in the log."""
+        """Do what a frame says. One that makes no sense is dropped, with a line in the log; others are not harmed."""
         handler = self._handlers.get(kind)
-        if handler is None:
-            logger.error("node %s sent a frame of unknown kind %d", self.node, kind)
-            return
         try:
-            handler(body)
+            if handler is None:
+                self._complain(f"a frame of unknown kind {kind}", "dropped")
+            else:
+                handler(body)
         except CodecError as error:
-            logger.error("node %s sent a frame that makes no sense: %s", self.node, error)
+            self._complain(f"a frame that makes no sense: {error}", "dropped")
+        except Exception:
+            logger.critical("the I/O thread went on after a frame of %s:", self.node, exc_info=True)
+
+    def _complain(self, what: str, became: str) -> None:
+        self._complaints += 1
+        if self._complaints <= _COMPLAINTS_MAX:
+            last = "; more of this will not be logged" if self._complaints == _COMPLAINTS_MAX else ""
+            logger.error("node %s sent %s; it was %s%s", self.node, what, became, last)
 
     def down(self) -> int:
         """The session is over: fail what is open; how many recipients will never be accounted for."""

@@ -8,52 +8,76 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Arrival", "Tally"]
+__all__ = ["Arrival", "LoneArrival", "Tally"]
 
 
 class Tally:
-    """Counts of recipients by cause, in a receipt's place for all that comes from a node."""
-
-    own = False
+    """Counts of recipients by cause, and of the bytes that wait for them. `changed` is called when news begin."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._lock = threading.Lock()
         self._changed = changed
         self._told = (0, 0, 0)
+        self._is_told = True
+        self._arrived_bytes = 0  # counted on the I/O thread alone
+        self._done_bytes = 0
         self.counts = [0, 0, 0, 0]  # by the causes in `ports`
-        self.waiting_bytes = 0
 
-    def expect(self, recipients: int) -> None:
-        """Nothing: how many there are is known to the sender."""
+    @property
+    def waiting_bytes(self) -> int:
+        """What has arrived and is not done."""
+        return self._arrived_bytes - self._done_bytes
 
-    def await_thread(self, thread: int, recipients: int) -> None:
-        """Nothing: nobody here waits for it."""
+    def arrive(self, size_bytes: int) -> None:
+        """So much more waits here. On the I/O thread."""
+        self._arrived_bytes += size_bytes
 
-    def settle(self, node: str, cause: int, number: int) -> None:  # noqa: ARG002
-        """Account for some recipients."""
+    def settle(self, cause: int, number: int, done_bytes: int) -> None:
+        """Account for some recipients; with the last of a message, for its bytes."""
         with self._lock:
-            quiet = tuple(self.counts[:3]) == self._told
+            quiet, self._is_told = self._is_told, False
             self.counts[cause] += number
+            self._done_bytes += done_bytes
         if quiet:
             self._changed()
 
-    def waits(self, size_bytes: int) -> None:
-        """So much more waits here; or, below 0, so much less."""
-        with self._lock:
-            self.waiting_bytes += size_bytes
-
     def fresh(self) -> tuple[int, int, int]:
         """Give what was not given before. A node never says of itself that it is unreachable."""
+        if self._is_told:
+            return 0, 0, 0
         with self._lock:
+            self._is_told = True
             delivered, dead, shed, _ = self.counts
             before, self._told = self._told, (delivered, dead, shed)
         return delivered - before[0], dead - before[1], shed - before[2]
 
 
-class Arrival:
-    """In a receipt's place for one message that came in: how much waits for it is known until all is settled."""
+class LoneArrival:
+    """In a receipt's place for a message that came in for one recipient, whose outcome nobody awaits."""
 
-    __slots__ = ("_complete", "_counts", "_lock", "_open", "_size_bytes", "_tally", "own")
+    __slots__ = ("_size_bytes", "_tally", "own")
+
+    def __init__(self, tally: Tally, size_bytes: int, *, own: bool) -> None:
+        self.own = own
+        self._tally = tally
+        self._size_bytes = size_bytes
+        tally.arrive(size_bytes)
+
+    def expect(self, recipients: int) -> None:
+        """Nothing: it is known."""
+
+    def await_thread(self, thread: int, recipients: int) -> None:
+        """Nothing: nobody here waits for it."""
+
+    def settle(self, node: str, cause: int, number: int) -> None:  # noqa: ARG002
+        """Account for the one."""
+        self._tally.settle(cause, number, self._size_bytes)
+
+
+class Arrival(LoneArrival):
+    """The same for any number of recipients: `complete` gets the counts, delivered, dead and shed, of all."""
+
+    __slots__ = ("_complete", "_counts", "_lock", "_open")
 
     def __init__(
         self,
@@ -62,36 +86,27 @@ class Arrival:
         size_bytes: int,
         complete: Callable[[list[int]], None] | None,
         *,
-        own: bool = False,
+        own: bool,
     ) -> None:
-        self.own = own
-        self._tally = tally
+        super().__init__(tally, size_bytes, own=own)
         self._lock = threading.Lock()
         self._open = recipients
-        self._size_bytes = size_bytes
         self._counts = [0, 0, 0, 0]
         self._complete = complete
-        tally.waits(size_bytes)
         if not recipients:
+            tally.settle(0, 0, size_bytes)
             self._close()
 
-    def expect(self, recipients: int) -> None:
-        """Nothing: it is known."""
-
-    def await_thread(self, thread: int, recipients: int) -> None:
-        """Nothing: nobody here waits for it."""
-
-    def settle(self, node: str, cause: int, number: int) -> None:
-        """Account for some recipients, here and in the tally."""
+    def settle(self, node: str, cause: int, number: int) -> None:  # noqa: ARG002
+        """Account for some recipients."""
         with self._lock:
             self._counts[cause] += number
             self._open -= number
-            complete = not self._open
-        self._tally.settle(node, cause, number)
-        if complete:
+            is_last = not self._open
+        self._tally.settle(cause, number, self._size_bytes if is_last else 0)
+        if is_last:
             self._close()
 
     def _close(self) -> None:
-        self._tally.waits(-self._size_bytes)
         if self._complete is not None:
             self._complete(self._counts)

@@ -11,8 +11,9 @@ import sys
 from array import array
 from enum import IntEnum
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from manifold.core.codec import decode, encode
 from manifold.errors import CodecError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "AudienceSend",
     "Down",
     "Kind",
+    "Members",
     "Outcome",
     "Send",
     "Watch",
@@ -194,6 +196,24 @@ class Outcome(NamedTuple):
     def unpack(cls, body: memoryview) -> Outcome:
         """Read a body; CodecError if it is none."""
         return cls(*_head(_OUTCOME, body))
+
+
+class Members(NamedTuple):
+    """Nodes of the cluster that the sender is connected to: their ids and addresses."""
+
+    nodes: Sequence[tuple[str, str]]
+
+    def pack(self) -> list[bytes]:
+        """Give the body, in parts."""
+        return [encode([list(node) for node in self.nodes])]
+
+    @classmethod
+    def unpack(cls, body: memoryview) -> Members:
+        """Read a body; CodecError if it is none."""
+        nodes: Any = decode(body)
+        if type(nodes) is list and all(type(node) is list and list(map(type, node)) == [str, str] for node in nodes):
+            return cls([(node, address) for node, address in nodes])
+        raise CodecError("members that are no list of node ids and addresses")
 
 
 _SEND = Struct("<HQI")

@@ -16,7 +16,8 @@ sequenced: numbered from 1 on in the order sent, those of one packet without a g
 | HELLO | msgpack map: `v`, `node`, `addr`, `limits` (a map), `members` (a list of `[node, address]`); more is ignored |
 | ACK | frames received (8), credit (8), recipients delivered, dead, shed (8 each), resend (1); see `Ack` |
 | PING | frames sent (8): tell me where you are |
-| RESET, GOODBYE | empty |
+| RESET | empty |
+| GOODBYE | UTF-8: why, if it is more than that this side ends; 1 KiB at most |
 
 Each of the link's own stands in a packet once at most.
 
@@ -65,10 +66,11 @@ __all__ = [
     "decode_packet",
     "encode_ack",
     "encode_frame_header",
+    "encode_goodbye",
     "encode_hello",
     "encode_packet",
     "encode_ping",
-    "encode_signal",
+    "encode_reset",
     "reset_for",
 ]
 
@@ -81,13 +83,14 @@ _HEADER = struct.Struct("<2sBBQQQ")
 _FRAME = struct.Struct("<BI")
 _ACK = struct.Struct("<QQQQQ?")
 _PING = struct.Struct("<Q")
-_SIZES = {ACK: _ACK.size, PING: _PING.size, RESET: 0, GOODBYE: 0}
+_SIZES = {ACK: _ACK.size, PING: _PING.size, RESET: 0}
+_OWN_MAX = {HELLO: 1024 * 1024, GOODBYE: 1024}
 
 PACKET_HEADER_BYTES = _HEADER.size
 FRAME_HEADER_BYTES = _FRAME.size
 PACKET_FRAMES_MAX = 4096
 """How many frames one packet may hold: empty ones cost 5 bytes to send and 300 to receive."""
-HELLO_MAX_BYTES = 1024 * 1024
+HELLO_MAX_BYTES = _OWN_MAX[HELLO]
 PACKET_SLACK_BYTES = HELLO_MAX_BYTES + 1024
 """A packet is no larger than the largest frame and this: room for a hello and all else that goes with a frame."""
 
@@ -179,12 +182,12 @@ class Packet:
         self.ack: Ack | None = None
         self.ping: int | None = None
         self.reset = False
-        self.goodbye = False
+        self.goodbye: str | None = None
 
     @property
     def needs_reset(self) -> bool:
         """Say whether, if the session that it speaks to is over, its sender should be told."""
-        return self.receiver != 0 and not self.reset and not self.goodbye
+        return self.receiver != 0 and not self.reset and self.goodbye is None
 
 
 def encode_packet(sender: int, receiver: int, first: int, chunks: Sequence[bytes | memoryview]) -> bytes:
@@ -216,17 +219,23 @@ def encode_ping(sent: int) -> bytes:
     return _FRAME.pack(PING, _PING.size) + _PING.pack(sent)
 
 
-def encode_signal(kind: int) -> bytes:
-    """Give the frame of a RESET or GOODBYE."""
-    return _FRAME.pack(kind, 0)
+def encode_goodbye(why: str = "") -> bytes:
+    """Give the frame; what is over 1 KiB of the reason is left out."""
+    body = why.encode(errors="replace")[: _OWN_MAX[GOODBYE]]
+    return _FRAME.pack(GOODBYE, len(body)) + body
 
 
-def reset_for(packet: Packet, session: int) -> bytes | None:
+def encode_reset(over: int, peer: int) -> bytes:
+    """Give the packet that tells a session of the peer that the one it speaks to is over; said in that one's name."""
+    return encode_packet(over, peer, 0, (_FRAME.pack(RESET, 0),))
+
+
+def reset_for(packet: Packet) -> bytes | None:
     """Give the packet that answers one for which there is no link, if it needs an answer: its session is over.
 
-    `session` is any of this node's. Answer few: a burst of packets needs one answer.
+    Answer few: a burst of packets needs one answer.
     """
-    return encode_packet(session, packet.sender, 0, (encode_signal(RESET),)) if packet.needs_reset else None
+    return encode_reset(packet.receiver, packet.sender) if packet.needs_reset else None
 
 
 # Frame(...) runs Python code, in 250 ns; this makes the same object in 110 ns.
@@ -280,9 +289,9 @@ def _decode_header(data: bytes | memoryview, size: int, frame_max_bytes: int) ->
 
 
 def _check_length(kind: int, length: int, frame_max_bytes: int, rest: int) -> None:
-    if kind < FIRST_SEQUENCED and kind not in _SIZES and kind != HELLO:
+    if kind < FIRST_SEQUENCED and kind not in _SIZES and kind not in _OWN_MAX:
         raise UnknownKind(kind)
-    limit = frame_max_bytes if kind >= FIRST_SEQUENCED else HELLO_MAX_BYTES
+    limit = frame_max_bytes if kind >= FIRST_SEQUENCED else _OWN_MAX.get(kind, HELLO_MAX_BYTES)
     if length > limit:
         raise FrameTooLarge(length, limit)
     if length > rest:
@@ -301,8 +310,8 @@ def _decode_own(packet: Packet, kind: int, body: memoryview) -> None:
         packet.hello = _decode_hello(body)
     elif kind == RESET and not packet.reset:
         packet.reset = True
-    elif kind == GOODBYE and not packet.goodbye:
-        packet.goodbye = True
+    elif kind == GOODBYE and packet.goodbye is None:
+        packet.goodbye = bytes(body).decode(errors="replace")
     else:
         raise Garbage(f"two frames of kind {kind} in a packet")
 

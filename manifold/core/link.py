@@ -2,7 +2,7 @@
 
 A `Link` is one side, without I/O, clock or randomness: it is fed packets and the time, and gives events and packets.
 All that decides over its life stands in `TRANSITIONS`, in `link_terms`, with the events, limits and errors. A link that
-is DOWN stays so: its owner makes another, of a later session, and feeds it the packet that ended the old one.
+is DOWN stays so: its owner makes another, of a later session.
 
 Not thread-safe: the owner holds a lock, or calls it from one thread. A turn of the owner is: `receive_packet` for all
 that came in, `tick`, `packets_to_send`, then wait `next_timeout`.
@@ -17,9 +17,7 @@ from manifold.core.flow import Inflow, Outflow
 from manifold.core.frames import (
     FIRST_SEQUENCED,
     FRAME_HEADER_BYTES,
-    GOODBYE,
     PACKET_HEADER_BYTES,
-    RESET,
     Ack,
     Frame,
     FrameTooLarge,
@@ -28,10 +26,11 @@ from manifold.core.frames import (
     Packet,
     decode_packet,
     encode_ack,
+    encode_goodbye,
     encode_hello,
     encode_packet,
     encode_ping,
-    encode_signal,
+    encode_reset,
 )
 from manifold.core.link_terms import (
     TRANSITIONS,
@@ -62,28 +61,29 @@ class Link:
 
     `session` must be above 0, below 2**64, and above that of every earlier link to this peer: a later session is how
     the peer knows that this is not a late packet of an earlier one. `jitter` (0..1) stretches periods by up to a
-    quarter, so that links made at once do not tick at once.
+    quarter, so that links made at once do not tick at once. The first hello is said `hello_after_s` from now.
     """
 
     __slots__ = (
+        "_ask_alive",
         "_frame_max_bytes",
-        "_heard_at",
+        "_goodbye",
+        "_greet",
         "_hello_at",
         "_hello_frame",
         "_hello_period_s",
         "_in",
-        "_is_known",
         "_limits",
         "_low_water_bytes",
         "_out",
         "_ping_at",
         "_probe_at",
         "_probe_period_s",
+        "_reset",
         "_reset_at",
-        "_reset_to",
-        "_say_goodbye",
         "_settled",
         "_stretch",
+        "heard_at",
         "peer",
         "peer_session",
         "reason",
@@ -92,7 +92,14 @@ class Link:
     )
 
     def __init__(
-        self, me: Hello, session: int, *, now: float, limits: LinkLimits | None = None, jitter: float = 0.0
+        self,
+        me: Hello,
+        session: int,
+        *,
+        now: float,
+        limits: LinkLimits | None = None,
+        jitter: float = 0.0,
+        hello_after_s: float = 0.0,
     ) -> None:
         self._limits = limits = limits or LinkLimits()
         self.session = session
@@ -106,17 +113,19 @@ class Link:
         self._frame_max_bytes = limits.frame_max_bytes
         self._low_water_bytes = limits.outbox_max_bytes * limits.drain_below
         self._settled = (0, 0, 0)
-        # The peer has shown that it knows our session: no hello is needed any more.
-        self._is_known = False
         self._stretch = 1 + jitter / 4
-        self._heard_at = now
-        self._hello_at = now
+        self.heard_at = now
+        """When something of the peer came in last; at first, when the link was made."""
+        self._hello_at = now + hello_after_s
+        # The session of the peer to which the next hello is said, 0 for any; and one that is asked whether it lives.
+        self._greet = self._ask_alive = 0
         self._hello_period_s = limits.hello_period_s
         self._ping_at = self._probe_at = inf
         self._probe_period_s = limits.ack_timeout_s
-        self._reset_to = 0
+        # A session that is over, and the one of the peer's that has yet to hear of it.
+        self._reset: tuple[int, int] | None = None
         self._reset_at = now
-        self._say_goodbye = False
+        self._goodbye: bytes | None = None
         self.introduce(me)
 
     # What the owner asks.
@@ -185,18 +194,23 @@ class Link:
         """The transport lost what it had to send, or may have: introduce ourselves and send it again."""
         self._out.rewind()
         self._hello_at = -inf
+        self.ask()
+
+    def ask(self) -> None:
+        """Have the peer say that it is there, with the next packets sent."""
         self._ping_at = -inf if self.state is State.UP else inf
 
-    def close(self) -> None:
-        """Say goodbye (once, and not again if that is lost), and be down."""
-        self._say_goodbye |= self.state is not State.DOWN
+    def close(self, why: str = "") -> None:
+        """Say goodbye (once, and not again if that is lost), and be down. What it says is in the peer's `Down`."""
+        if self.state is not State.DOWN:
+            self._goodbye = encode_goodbye(why)
         self._move(Input.CLOSE)
 
     # Time.
 
     def tick(self, now: float) -> list[Event]:
         """Find out whether the peer was silent for too long. Feed what has come in first."""
-        if now < self._heard_at + self._limits.node_down_after_s:
+        if now < self.heard_at + self._limits.node_down_after_s:
             return []
         return self._move(Input.SILENCE)
 
@@ -205,11 +219,13 @@ class Link:
 
         Frames just queued are not in this: call `packets_to_send` after sending.
         """
-        reset_at = self._reset_at if self._reset_to else inf
+        reset_at = self._reset_at if self._reset else inf
         if self.state is State.DOWN:
-            at = -inf if self._say_goodbye else reset_at
+            at = -inf if self._goodbye else reset_at
+        elif self._ask_alive:
+            at = -inf
         else:
-            silent_at = self._heard_at + self._limits.node_down_after_s
+            silent_at = self.heard_at + self._limits.node_down_after_s
             at = min(self._hello_at, self._ping_at, self._probe_at, self._in.ack_at, reset_at, silent_at)
         return None if at == inf else max(0.0, at - now)
 
@@ -220,7 +236,7 @@ class Link:
 
         Frames are put together up to `max_packet_bytes`; a larger one goes alone.
         """
-        packets = self._farewells(now) if self._reset_to or self._say_goodbye else []
+        packets = self._asides(now) if self._reset or self._goodbye or self._ask_alive else []
         if self.state is State.DOWN:
             return packets
         controls = self._controls(now)
@@ -228,17 +244,22 @@ class Link:
             packets += self._frame_packets(controls, min(max_packet_bytes, self._frame_max_bytes + FRAME_HEADER_BYTES))
             self._plan_pings(now, is_sending=bool(packets))
         elif controls:
-            packets.append(encode_packet(self.session, 0, 0, controls))
+            packets.append(encode_packet(self.session, self._greet, 0, controls))
+            self._greet = self.peer_session
         return packets
 
-    def _farewells(self, now: float) -> list[bytes]:
+    def _asides(self, now: float) -> list[bytes]:
+        """Give what is said besides the life of a link that is up."""
         packets = []
-        if self._say_goodbye:
-            packets.append(encode_packet(self.session, self.peer_session, 0, (encode_signal(GOODBYE),)))
-            self._say_goodbye = False
-        if self._reset_to and now >= self._reset_at:
-            packets.append(encode_packet(self.session, self._reset_to, 0, (encode_signal(RESET),)))
-            self._reset_to = 0
+        if self._goodbye:
+            packets.append(encode_packet(self.session, self.peer_session, 0, (self._goodbye,)))
+            self._goodbye = None
+        if self._ask_alive:
+            packets.append(encode_packet(self.session, self._ask_alive, 0, (encode_ping(0),)))
+            self._ask_alive = 0
+        if self._reset and now >= self._reset_at:
+            packets.append(encode_reset(*self._reset))
+            self._reset = None
             self._reset_at = now + self._limits.hello_period_s
         return packets
 
@@ -258,7 +279,7 @@ class Link:
         return controls
 
     def _plan_hello(self, now: float) -> None:
-        self._hello_at = inf if self._is_known else now + self._hello_period_s * self._stretch
+        self._hello_at = inf if self.state is State.UP else now + self._hello_period_s * self._stretch
         self._hello_period_s = min(2 * self._hello_period_s, self._limits.ack_timeout_max_s)
 
     def _note_probe(self, now: float) -> None:
@@ -295,29 +316,40 @@ class Link:
         """Do the same with a packet that its owner has decoded, to find the link that it is for."""
         if packet.receiver not in (0, self.session) or self.state is State.DOWN:
             return self._on_stray(packet)
-        if packet.reset:
-            return self._move(Input.RESET) if packet.receiver else []
         if packet.sender != self.peer_session:
             return self._on_stranger(packet, now)
+        if packet.reset:
+            return self._move(Input.RESET) if packet.receiver else []
         self._check(packet)
         return self._on_peer(packet, now)
 
     def _on_stray(self, packet: Packet) -> list[Event]:
         """The packet is for a session that is over: say so to whoever believes in it."""
         if packet.needs_reset:
-            self._reset_to = packet.sender
+            self._reset = packet.receiver, packet.sender
         return []
 
     def _on_stranger(self, packet: Packet, now: float) -> list[Event]:
         """The packet is of another session of the peer than we know, or of the first."""
         if packet.hello and not self._is_late(packet, packet.hello):
-            if self.state is State.UP:
-                return self._move(Input.HELLO)
-            self._check(packet)
-            return [*self._on_first_hello(packet, packet.hello), *self._on_peer(packet, now)]
-        if packet.goodbye and packet.receiver and not self.peer_session:
-            return self._move(Input.GOODBYE)
+            return self._on_new_hello(packet, packet.hello, now)
+        if packet.receiver and self.state is not State.UP:
+            if packet.ping is not None:
+                self._greet, self._hello_at = packet.sender, now
+            if packet.goodbye is not None and not self.peer_session:
+                return self._move(Input.GOODBYE, packet.goodbye)
         return []
+
+    def _on_new_hello(self, packet: Packet, hello: Hello, now: float) -> list[Event]:
+        """A link that is up ends only for a session that shows that it lives; its hello may be an old one."""
+        if self.state is State.UP:
+            if packet.receiver:
+                return self._move(Input.SUCCESSOR)
+            self._ask_alive = packet.sender
+            return []
+        self._check(packet)
+        self._meet(packet.sender, hello)
+        return self._on_peer(packet, now)
 
     def _is_late(self, packet: Packet, hello: Hello) -> bool:
         """Say whether the packet is of an earlier session of the same node, come late."""
@@ -330,37 +362,45 @@ class Link:
         if packet.frames:
             self._in.check(packet)
 
-    def _on_first_hello(self, packet: Packet, hello: Hello) -> list[Event]:
-        self.peer, self.peer_session = hello, packet.sender
-        window_bytes, frame_max_bytes = hello.limits["window_bytes"], hello.limits["frame_max_bytes"]
-        self._frame_max_bytes = min(self._frame_max_bytes, frame_max_bytes, window_bytes - FRAME_HEADER_BYTES)
-        self._out.credit = window_bytes
+    def _meet(self, session: int, hello: Hello) -> None:
+        self.peer, self.peer_session = hello, session
+        self._greet = session
         self._hello_period_s = self._limits.hello_period_s
-        refused = self._out.refuse(self._frame_max_bytes + FRAME_HEADER_BYTES)
-        return [*self._move(Input.HELLO), *map(Refused, refused)]
+        self._move(Input.HELLO)
 
     def _on_peer(self, packet: Packet, now: float) -> list[Event]:
+        self.heard_at = now
+        if self.state is State.UP:
+            return self._on_news(packet, now)
+        if packet.goodbye is not None:
+            return self._move(Input.GOODBYE, packet.goodbye)
+        if packet.receiver:
+            return [*self._come_up(), *self._on_news(packet, now)]
+        if packet.hello:
+            self._hello_at = now
+        return []
+
+    def _come_up(self) -> list[Event]:
+        """The peer knows our session: say no more hello, and heed what it takes."""
+        assert self.peer is not None
+        window_bytes, frame_max_bytes = self.peer.limits["window_bytes"], self.peer.limits["frame_max_bytes"]
+        self._frame_max_bytes = min(self._frame_max_bytes, frame_max_bytes, window_bytes - FRAME_HEADER_BYTES)
+        self._out.credit = window_bytes
+        self._hello_at = inf
+        refused = self._out.refuse(self._frame_max_bytes + FRAME_HEADER_BYTES)
+        return [*self._move(Input.ECHO), *map(Refused, refused)]
+
+    def _on_news(self, packet: Packet, now: float) -> list[Event]:
         events: list[Event] = []
-        self._heard_at = now
-        if not self._is_known:
-            self._on_unsure(packet, now)
         if packet.frames:
             events += self._in.accept(packet, now)
         if packet.hello or packet.ping is not None:
             self._in.answer(packet.ping or 0, now)
         if packet.ack:
             self._on_ack(packet.ack, now, events)
-        if packet.goodbye:
-            events += self._move(Input.GOODBYE)
+        if packet.goodbye is not None:
+            events += self._move(Input.GOODBYE, packet.goodbye)
         return events
-
-    def _on_unsure(self, packet: Packet, now: float) -> None:
-        """Go on saying hello until the peer shows that it knows us, at once when it asks who we are."""
-        if packet.receiver:
-            self._is_known = True
-            self._hello_at = inf if self._hello_at > now else self._hello_at
-        elif packet.hello:
-            self._hello_at = now
 
     def _on_ack(self, ack: Ack, now: float, events: list[Event]) -> None:
         out = self._out
@@ -385,13 +425,13 @@ class Link:
             self._settled = (known[0] + delivered, known[1] + dead, known[2] + shed)
             events.append(Settled(delivered, dead, shed))
 
-    def _move(self, by: Input) -> list[Event]:
+    def _move(self, by: Input, said: str = "") -> list[Event]:
         """Go where the table says; give the event of having come there."""
         was, self.state = self.state, TRANSITIONS[self.state][by]
-        if self.state is was:
+        if self.state is was or self.state is State.MEETING:
             return []
         if self.state is State.UP:
             assert self.peer is not None
             return [Up(self.peer)]
         self.reason = by.value
-        return [Down(self.reason)]
+        return [Down(self.reason, said)]

@@ -1,13 +1,17 @@
 """What a link and its owner say to each other: limits, states, events, errors. A link goes where the table says.
 
-| | HELLO | RESET | GOODBYE | SILENCE | CLOSE |
-|---|---|---|---|---|---|
-| CONNECTING | UP | DOWN | DOWN | DOWN | DOWN |
-| UP | DOWN | DOWN | DOWN | DOWN | DOWN |
-| DOWN | DOWN | DOWN | DOWN | DOWN | DOWN |
+| | HELLO | ECHO | SUCCESSOR | RESET | GOODBYE | SILENCE | CLOSE |
+|---|---|---|---|---|---|---|---|
+| CONNECTING | MEETING | CONNECTING | CONNECTING | CONNECTING | DOWN | DOWN | DOWN |
+| MEETING | MEETING | UP | MEETING | DOWN | DOWN | DOWN | DOWN |
+| UP | UP | UP | DOWN | DOWN | DOWN | DOWN | DOWN |
+| DOWN | DOWN | DOWN | DOWN | DOWN | DOWN | DOWN | DOWN |
 
-HELLO: of a session of the peer that is later than the known one. RESET: the peer does not know the session that we
-speak to (it restarted, or has given us up). SILENCE: nothing was heard for `node_down_after_s`.
+HELLO: of a session of the peer that is later than the known one. ECHO: the peer speaks to our session, so it is there
+now: a hello alone may have lain in a queue for long (the third packet of TCP's handshake, RFC 9293, 3.5, is for the
+same). SUCCESSOR: a later session of the peer, asked with a ping whether it lives, said hello to ours: the known one is
+over. RESET: the peer does not know the session that we speak to (it restarted, or has given us up). SILENCE: nothing
+was heard for `node_down_after_s`.
 
 LinkError                  base
 |-- LinkFull               the load: too much waits to be sent or acknowledged; nothing was queued; retry after `Room`
@@ -102,7 +106,7 @@ class LinkLimits:
 
 
 class Up(NamedTuple):
-    """The peer has introduced itself: the first event of a link that comes up."""
+    """The peer has introduced itself, and has heard of us: the first event of a link that comes up."""
 
     hello: Hello
 
@@ -129,6 +133,8 @@ class Down(NamedTuple):
     """The last event: no frame comes or goes any more. `abandoned()` is what the peer did not acknowledge."""
 
     reason: str
+    said: str = ""
+    """What the peer gave as its reason with a goodbye."""
 
 
 Event = Up | Frame | Settled | Room | Refused | Down
@@ -138,6 +144,7 @@ class State(Enum):
     """Where a link is in its life."""
 
     CONNECTING = "connecting"
+    MEETING = "meeting"
     UP = "up"
     DOWN = "down"
 
@@ -145,21 +152,26 @@ class State(Enum):
 class Input(Enum):
     """What moves a link from state to state; the value is the reason given in `Down`."""
 
-    HELLO = "new session"
+    HELLO = "hello"
+    ECHO = "echo"
+    SUCCESSOR = "new session"
     RESET = "reset by peer"
     GOODBYE = "goodbye"
     SILENCE = "silent"
     CLOSE = "closed"
 
 
+_ENDS = dict.fromkeys((Input.GOODBYE, Input.SILENCE, Input.CLOSE), State.DOWN)
+_KNOWN = {Input.ECHO: State.UP, Input.RESET: State.DOWN, **_ENDS}
 TRANSITIONS: dict[State, dict[Input, State]] = {
     State.CONNECTING: {
-        Input.HELLO: State.UP,
-        Input.RESET: State.DOWN,
-        Input.GOODBYE: State.DOWN,
-        Input.SILENCE: State.DOWN,
-        Input.CLOSE: State.DOWN,
+        Input.HELLO: State.MEETING,
+        Input.ECHO: State.CONNECTING,
+        Input.SUCCESSOR: State.CONNECTING,
+        Input.RESET: State.CONNECTING,
+        **_ENDS,
     },
-    State.UP: dict.fromkeys(Input, State.DOWN),
+    State.MEETING: {Input.HELLO: State.MEETING, Input.SUCCESSOR: State.MEETING, **_KNOWN},
+    State.UP: {Input.HELLO: State.UP, Input.SUCCESSOR: State.DOWN, **_KNOWN},
     State.DOWN: dict.fromkeys(Input, State.DOWN),
 }

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from manifold.actors import UNPLACED, ActorDeadError, Begin, Future, Stop, registry
@@ -238,10 +239,20 @@ class Partitioner(Queues):
         None, with nothing done, when one of the recipients is anything else. `data` is the encoded message if they are
         to get copies; `uncounted` is how many are not counted as sent yet.
         """
+        return self._send_split(partial(self._split, recipients), message, receipt, data, uncounted)
+
+    def _send_split(
+        self,
+        split: Callable[[int], Lanes | None],
+        message: Any,
+        receipt: Settles | None,
+        data: bytes | None,
+        uncounted: int,
+    ) -> int | None:
         while True:
             epoch = self.epoch
             versions = [worker.version for worker in self.workers]
-            if (lanes := self._split(recipients, len(versions))) is None:
+            if (lanes := split(len(versions))) is None:
                 return None
             with self.lock:
                 if epoch == self.epoch:
@@ -276,23 +287,31 @@ class Partitioner(Queues):
 
     def take(self, ids: Sequence[int], message: Any, receipt: Settles) -> None:
         """Queue a message for the actors with these ids."""
-        self._send_found(lambda: self._find_all(ids), len(ids), message, receipt, None)
+        if self._send_split(partial(self._split_ids, ids), message, receipt, None, 0) is None:
+            self._send_found(lambda: self._find_all(ids), len(ids), message, receipt, None)
 
     def _find_all(self, ids: Sequence[int]) -> list[Actor]:
-        get = self.actors.get
-        found = [actor for number in ids if (actor := get(number)) is not None]
-        if self._unstarted and len(found) < len(ids):
-            return [actor for number in ids if (actor := self._find(number)) is not None]
-        return found
+        return [actor for number in ids if (actor := self._find(number)) is not None]
+
+    def _split_ids(self, ids: Sequence[int], workers: int) -> Lanes | None:
+        lanes: Lanes = [[] for _ in range(2 * workers)]
+        try:
+            for actor in map(self.actors.get, ids):
+                lanes[actor._lane].append(actor)  # type: ignore[union-attr, arg-type]
+        except (AttributeError, IndexError):
+            return None
+        return lanes
 
     def take_one(self, number: int, message: Any, reply: Any, receipt: Settles) -> None:
-        """Queue a question for the actor with this id."""
+        """Queue a message, or a question, for the actor with this id."""
         actor = self._find(number)
         with self.lock:
             if actor is None:
                 self.bury(1, receipt)
             elif self._post(actor, message, reply, receipt):
                 return
+        if reply is None:
+            return
         error = ActorDeadError(f"{self.host.id}/{number} not found") if actor is None else self.overloaded(1)
         reply.set_exception((type(error), error, None))
 

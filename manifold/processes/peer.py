@@ -39,7 +39,7 @@ class PipePeer(Peer):
         left: Callable[[int, str, Sequence[int]], None],
         intake: Intake,
     ) -> None:
-        super().__init__("", cast("Link", Channel(pipe, number)), host, _nothing, left, intake)
+        super().__init__("", cast("Link", Channel(pipe, number)), host, _nothing, left, _meet, intake)
         self.node = place
         self.up = True
         self._host = host
@@ -86,6 +86,10 @@ class WorkerPeer(PipePeer):
         name = encode([cls.__module__, cls.__qualname__])
         if not self.put(Word.KNOW, [*Question(number, 0).pack(), name]) and self._asks.pop(number, None) is not None:
             future.set_exception((ActorDeadError, self.gone(), None))
+
+
+def _meet(nodes: object) -> None:
+    """Nobody is met over a pipe."""
 
 
 def _nothing() -> None:

@@ -68,11 +68,12 @@ class Split:
         """Hand a message to the actors with these ids, one hand-off to each place."""
         self._count(len(ids))
         wire = bytes(wire)
-        for place, those in self._by_place(ids).items():
-            if place == self._host.id and self._here is not None:
-                self._here.take(those, wire, settles)
-            else:
-                self._cluster.send(place, those, wire, settles)
+        groups = dict(self._by_place(ids))
+        here = groups.pop(self._host.id, ())
+        for place, those in groups.items():
+            self._cluster.send(place, those, wire, settles)
+        if here and self._here is not None:
+            self._here.take(here, wire, settles)
 
     def take_one(self, number: int, wire: bytes | memoryview, reply: Any, settles: Settles) -> None:
         """Hand a question to the actor with this id."""

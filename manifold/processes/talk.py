@@ -7,7 +7,6 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-
     from manifold.limits import Limits
 
 __all__ = [

@@ -286,15 +286,13 @@ class Endpoint:
     def _receive(self, peer: str, packet: Packet) -> None:
         link = self.links.get(peer)
         if link is None and (packet.receiver or not packet.hello):
-            answer = reset_for(packet, self._session)
+            answer = reset_for(packet)
             if answer:
                 self.network._transmit(self.name, peer, answer)
             return
         link = link or self._make_link(peer)
         events = link.receive(packet, self.network.now)
         self._take(peer, link, events)
-        if events and events[-1] == Down(Input.HELLO.value):
-            self._receive(peer, packet)
 
     def _reconnected(self, peer: str) -> None:
         if peer in self.links:

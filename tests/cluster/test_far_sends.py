@@ -538,7 +538,6 @@ def test_counts_are_those_of_the_handlers_when_the_receiver_stops_mid_stream(nod
     assert stats.dead + stats.unreachable == 2000 - len(far.got)
 
 
-@pytest.mark.campaign
 def test_senders_hear_nothing_odd_while_a_node_stops(nodes, lines):
     a = nodes.node("a")
     for _ in range(5):

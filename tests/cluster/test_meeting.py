@@ -154,13 +154,15 @@ def test_pids_of_a_former_incarnation_never_reach_the_new_one(nodes):
     assert all(actor.got == ["last"] for actor in new)
 
 
-def test_a_name_claimed_twice_is_refused_with_one_line(nodes, lines):
+def test_a_name_claimed_twice_is_refused_with_one_line_on_each_side(nodes, lines):
     a, b = nodes.together("a", "b")
     seen = nodes.watch(a)
     other = nodes.node("b")
     assert until(lambda: lines)
-    assert stays(lambda: len(lines) == 1, 2), lines
-    assert other.id in lines[0] or "'b'" in lines[0]
+    assert until(lambda: len(lines) == 2)
+    assert stays(lambda: len(lines) == 2, 2), lines
+    assert lines[0].startswith(f"{a.id}: {other.id} at {other.address} was turned away: the name 'b' is that of {b.id}")
+    assert lines[1].startswith(f"{other.id}: turned away by the node at {a.address}: the name 'b' is that of {b.id}")
     assert other.id not in a.nodes() + b.nodes()
     assert seen.short() == [("up", "b")]
     assert a.ask(record(b).pid, 1).get() == 1

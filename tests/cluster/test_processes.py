@@ -15,8 +15,6 @@ import manifold
 from manifold import Limits
 from tests.cluster.support import audience, outcome, quiet, record, stays, until
 
-pytestmark = pytest.mark.campaign
-
 ROOT = Path(__file__).parents[2]
 AFTER_S = 1.0
 LIMITS = Limits(node_down_after_s=AFTER_S)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from manifold import CodecError
 from manifold.core import bodies
+from manifold.core.codec import encode
 
 U64 = st.integers(0, 2**64 - 1)
 U32 = st.integers(0, 2**32 - 1)
@@ -22,6 +23,7 @@ VALUES = st.one_of(
     st.builds(bodies.Watch, U64, U64),
     st.builds(bodies.Down, U64, st.text(max_size=40)),
     st.builds(bodies.Outcome, U64, U32, U32, U32, U32),
+    st.builds(bodies.Members, st.lists(st.tuples(st.text(max_size=9), st.text(max_size=9)), max_size=5)),
 )
 CLASSES = [
     bodies.Send,
@@ -32,6 +34,7 @@ CLASSES = [
     bodies.Watch,
     bodies.Down,
     bodies.Outcome,
+    bodies.Members,
 ]
 SMALLEST = [
     bodies.Send(0, [], b""),
@@ -92,6 +95,14 @@ def test_ids_travel_as_8_bytes_each_little_endian(ids):
     data = bodies.pack_ids(ids)
     assert data == b"".join(number.to_bytes(8, "little") for number in ids)
     assert list(bodies.ids_of(memoryview(data))) == ids
+
+
+@pytest.mark.parametrize(
+    "nodes", [None, 5, "ab", [1], [["a@1"]], [["a@1", 5]], [["a@1", "b", "c"]], [("a", "b")], {"a": "b"}]
+)
+def test_members_that_are_no_pairs_of_texts_are_refused(nodes):
+    with pytest.raises(CodecError):
+        read(bodies.Members, encode(nodes))
 
 
 def test_a_reason_that_is_no_text_goes_through_all_the_same():

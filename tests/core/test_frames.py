@@ -31,10 +31,11 @@ from manifold.core.frames import (
     decode_packet,
     encode_ack,
     encode_frame_header,
+    encode_goodbye,
     encode_hello,
     encode_packet,
     encode_ping,
-    encode_signal,
+    encode_reset,
     reset_for,
 )
 from manifold.errors import ManifoldError
@@ -78,13 +79,24 @@ def test_comes_out_as_it_went_in(sender, receiver, first, frames, ack, ping, hel
     assert [(kind, bytes(body)) for kind, body in got.frames] == frames
     assert got.frames_bytes == sum(FRAME_HEADER_BYTES + len(body) for _, body in frames)
     assert (got.ack, got.ping, got.hello) == (ack, ping, hello)
-    assert not got.reset and not got.goodbye
+    assert not got.reset and got.goodbye is None
 
 
-@pytest.mark.parametrize("kind", [RESET, GOODBYE])
-def test_signals(kind):
-    got = read(packet(encode_signal(kind)))
-    assert (got.reset, got.goodbye) == (kind == RESET, kind == GOODBYE)
+def test_a_reset_is_said_in_the_name_of_the_session_that_is_over():
+    got = read(encode_reset(over=6, peer=5))
+    assert (got.sender, got.receiver, got.reset, got.goodbye) == (6, 5, True, None)
+
+
+@pytest.mark.parametrize(("why", "told"), [("", ""), ("name taken: é", "name taken: é"), ("x" * 2000, "x" * 1024)])
+def test_a_goodbye_says_why_in_a_kibibyte_at_most(why, told):
+    got = read(packet(encode_goodbye(why)))
+    assert (got.reset, got.goodbye) == (False, told)
+
+
+def test_a_goodbye_of_no_text_is_read_all_the_same():
+    assert read(packet(frame(GOODBYE, b"\xff\x00"))).goodbye == "\ufffd\x00"
+    with pytest.raises(FrameTooLarge):
+        read(packet(frame(GOODBYE, b"x" * 1025)))
 
 
 def test_bodies_are_views_that_keep_the_packet():
@@ -97,7 +109,7 @@ def test_bodies_are_views_that_keep_the_packet():
 
 def whole():
     chunks = (encode_hello(HELLO_A), frame(16, b"x" * 50), encode_ack(Ack(1, 2, 3, 4, 5, True)), frame(17, b"y"))
-    return packet(*chunks, encode_ping(9), encode_signal(GOODBYE), first=5)
+    return packet(*chunks, encode_ping(9), encode_goodbye(), first=5)
 
 
 def test_every_cut_is_garbage_or_a_whole_frame_less():
@@ -147,7 +159,7 @@ def test_garbage_in_a_frame_of_the_links_own(body, kind):
         read(packet(frame(kind, body)))
     except Garbage:
         return
-    assert len(body) == {ACK: 41, PING: 8, RESET: 0, GOODBYE: 0}.get(kind)
+    assert len(body) == {ACK: 41, PING: 8, RESET: 0, GOODBYE: len(body)}.get(kind)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +176,8 @@ def test_garbage_in_a_frame_of_the_links_own(body, kind):
         (packet(frame(15, b"x" * 40)), UnknownKind),
         (packet(encode_ping(1), encode_ping(1)), Garbage),
         (packet(encode_ack(Ack()), encode_ack(Ack())), Garbage),
-        (packet(encode_signal(RESET), encode_signal(RESET)), Garbage),
+        (packet(frame(RESET), frame(RESET)), Garbage),
+        (packet(encode_goodbye(), encode_goodbye()), Garbage),
         (packet(encode_hello(HELLO_A), encode_hello(HELLO_A)), Garbage),
         (packet(frame(PING, b"1234567")), Garbage),
         (packet(frame(RESET, b"1")), Garbage),
@@ -279,16 +292,16 @@ def test_a_large_frame_is_not_copied_to_be_read():
 
 
 def test_reset_for_answers_only_those_who_believe_in_a_session():
-    answer = reset_for(read(packet(frame(16), sender=5, receiver=6, first=1)), session=9)
+    answer = reset_for(read(packet(frame(16), sender=5, receiver=6, first=1)))
     assert answer is not None
     got = read(answer)
-    assert (got.sender, got.receiver, got.reset) == (9, 5, True)
+    assert (got.sender, got.receiver, got.reset) == (6, 5, True)
     for data in (
         packet(encode_hello(HELLO_A), receiver=0),
-        packet(encode_signal(RESET)),
-        packet(encode_signal(GOODBYE)),
+        packet(frame(RESET)),
+        packet(encode_goodbye()),
     ):
-        assert reset_for(read(data), session=9) is None
+        assert reset_for(read(data)) is None
 
 
 def test_sizes_are_as_documented():

@@ -20,10 +20,10 @@ from manifold.core.frames import (
     decode_packet,
     encode_ack,
     encode_frame_header,
+    encode_goodbye,
     encode_hello,
     encode_packet,
     encode_ping,
-    encode_signal,
 )
 from manifold.core.link import Link
 from manifold.core.link_terms import (
@@ -43,7 +43,7 @@ from manifold.core.link_terms import (
 LIMITS = LinkLimits(frame_max_bytes=1_000, window_bytes=4_000, outbox_max_bytes=20_000, ping_period_s=3.0)
 A, B = Hello("a@1", "tcp://a"), Hello("b@1", "tcp://b")
 WIRE_LIMITS = {"frame_max_bytes": 1_000, "window_bytes": 4_000}
-RESET, GOODBYE = encode_signal(4), encode_signal(5)
+RESET, GOODBYE = encode_frame_header(4, 0), encode_goodbye()
 KIND = 20
 
 
@@ -111,16 +111,19 @@ def test_the_table_is_as_drawn():
 def in_state(state):
     link = Link(A, 10, now=0.0, limits=LIMITS)
     if state is not State.CONNECTING:
-        feed(link, [from_peer(a_hello())], 0.0)
+        feed(link, [from_peer(a_hello(), receiver=0 if state is State.MEETING else 10)], 0.0)
     if state is State.DOWN:
         feed(link, [from_peer(GOODBYE)], 0.0)
     assert link.state is state
+    link.packets_to_send(0.0)
     return link
 
 
 DO = {
     Input.HELLO: lambda link: link.receive_packet(from_peer(a_hello(), sender=21, receiver=0), 1.0),
-    Input.RESET: lambda link: link.receive_packet(from_peer(RESET, sender=21), 1.0),
+    Input.ECHO: lambda link: link.receive_packet(from_peer(encode_ack(Ack())), 1.0),
+    Input.SUCCESSOR: lambda link: link._move(Input.SUCCESSOR),
+    Input.RESET: lambda link: link.receive_packet(from_peer(RESET, sender=link.peer_session or 20), 1.0),
     Input.GOODBYE: lambda link: link.receive_packet(from_peer(GOODBYE), 1.0),
     Input.SILENCE: lambda link: link.tick(10.0),
     Input.CLOSE: lambda link: link.close() or [],
@@ -134,9 +137,9 @@ def test_every_transition(state, by):
     reason = link.reason
     events = DO[by](link)
     assert link.state is TRANSITIONS[state][by]
-    if link.state is State.UP:
+    if (state, link.state) == (State.MEETING, State.UP):
         assert events == [Up(Hello("b@1", "", WIRE_LIMITS, ()))]
-    elif state is State.DOWN:
+    elif link.state in (state, State.MEETING):
         assert (events, link.reason) == ([], reason)
     else:
         assert link.reason == by.value
@@ -150,6 +153,11 @@ def test_every_transition(state, by):
         from_peer(encode_ping(0)),
         from_peer(encode_ack(Ack())),
         from_peer(a_hello(), sender=19, receiver=0),  # late, of an earlier session
+        from_peer(a_hello(), sender=19),
+        from_peer(a_hello(), sender=21, receiver=0),  # later, but is it there?
+        from_peer(a_hello("b@2"), sender=3, receiver=0),
+        from_peer(encode_ping(0), sender=21),
+        from_peer(RESET, sender=21),
         from_peer(a_hello(), receiver=9),  # to an earlier session of ours
         from_peer(RESET, receiver=9),
         from_peer(RESET, receiver=0),
@@ -171,21 +179,92 @@ def test_before_a_hello_nothing_is_taken(frame):
     assert link.state is State.CONNECTING
 
 
-def test_a_hello_of_another_node_is_a_new_session_however_it_is_numbered():
-    link = in_state(State.UP)
-    assert link.receive_packet(from_peer(a_hello("b@2"), sender=3, receiver=0), 0.0) == [Down("new session")]
+@pytest.mark.parametrize(("node", "session"), [("b@1", 21), ("b@2", 3)])
+def test_a_later_session_takes_over_once_it_shows_that_it_lives(node, session):
+    link, successor = in_state(State.UP), Link(Hello(node), session, now=1.0, limits=LIMITS)
+    assert feed(link, successor.packets_to_send(1.0), 1.0) == []
+    assert link.next_timeout(1.0) == 0
+    question, *_ = link.packets_to_send(1.0)
+    assert read([question])[0].receiver == session
+    assert feed(successor, [question], 1.0) == []
+    assert feed(link, successor.packets_to_send(1.0), 1.0) == [Down("new session")]
+    assert successor.state is State.CONNECTING
+    ours = Link(A, 11, now=1.0, limits=LIMITS)
+    events = exchange(ours, successor, 1.0)
+    assert [type(event) for side in events for event in side] == [Up, Up]
+
+
+def test_a_hello_of_a_session_that_is_over_ends_nothing():
+    link, over = in_state(State.UP), Link(Hello("b@1"), 21, now=0.0, limits=LIMITS)
+    hellos = [packet for now in (0.0, 0.2, 0.5) for packet in over.packets_to_send(now)]
+    over.close()
+    over.packets_to_send(0.6)
+    assert len(hellos) == 3
+    for hello in hellos:
+        assert feed(link, [hello], 1.0) == []
+        assert feed(over, link.packets_to_send(1.0), 1.0) == []
+        assert feed(link, over.packets_to_send(1.0), 1.0) == []
+    assert link.state is State.UP
+
+
+def test_a_later_session_that_is_met_takes_over_at_once():
+    link = in_state(State.MEETING)
+    feed(link, [from_peer(a_hello(), sender=21, receiver=0)], 0.0)
+    assert (link.state, link.peer_session) == (State.MEETING, 21)
+    assert feed(link, [from_peer(encode_ack(Ack()))], 0.0) == []  # the former
+    assert feed(link, [from_peer(encode_ack(Ack()), sender=21)], 0.0) == [Up(link.peer)]
+
+
+@pytest.mark.parametrize("frame", [a_frame(), encode_ping(3), encode_ack(Ack())])
+def test_while_meeting_nothing_is_taken_but_of_one_who_knows_us(frame):
+    link, first = in_state(State.MEETING), int(frame == a_frame())
+    assert link.receive_packet(from_peer(frame, receiver=0, first=first), 0.0) == []
+    assert link.state is State.MEETING
+    up, *rest = link.receive_packet(from_peer(frame, first=first), 0.0)
+    assert isinstance(up, Up)
+    assert len(rest) == first
 
 
 # Coming up.
 
 
-def test_both_come_up_with_two_packets_each():
+def test_both_come_up_with_three_packets_in_all_when_one_begins():
+    a, b = Link(A, 10, now=0.0), Link(B, 20, now=0.0, hello_after_s=5.0)
+    assert b.packets_to_send(0.0) == []
+    hello = a.packets_to_send(0.0)
+    assert feed(b, hello, 0.0) == []
+    assert b.state is State.MEETING
+    echo = b.packets_to_send(0.0)
+    (up,) = feed(a, echo, 0.0)
+    assert up.hello.node == "b@1"
+    answer = a.packets_to_send(0.0)
+    assert [len(hello), len(echo), len(answer)] == [1, 1, 1]
+    assert read(answer)[0].hello is None
+    (up,) = feed(b, answer, 0.0)
+    assert up.hello.node == "a@1"
+
+
+def test_both_come_up_when_they_begin_at_once():
     a, b = Link(A, 10, now=0.0), Link(B, 20, now=0.0)
     ups_a, ups_b = exchange(a, b, 0.0)
     assert [up.hello.node for up in ups_a + ups_b] == ["b@1", "a@1"]
     assert (a.peer_session, b.peer_session) == (20, 10)
     assert a.peer == ups_a[0].hello
     assert a.peer.limits["window_bytes"] == LinkLimits().window_bytes
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_they_come_up_whichever_packet_of_the_first_three_is_lost(lost):
+    a, b = Link(A, 10, now=0.0), Link(B, 20, now=0.0, hello_after_s=5.0)
+    sides, now, count = [a, b], 0.0, 0
+    while now < 1.0:
+        for packet in sides[0].packets_to_send(now):
+            if count != lost:
+                sides[1].receive_packet(packet, now)
+            count += 1
+        sides.reverse()
+        now += 0.01
+    assert (a.state, b.state) == (State.UP, State.UP)
 
 
 @pytest.mark.parametrize("jitter", [0.0, 1.0])
@@ -200,19 +279,6 @@ def test_a_hello_is_repeated_less_and_less_until_it_is_answered(jitter):
     gaps = [round((later - sooner) / (1 + jitter / 4), 6) for sooner, later in pairwise(at)]
     assert gaps[:6] == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0]
     assert (now, link.reason) == (10.0, "silent")
-
-
-def test_a_lost_hello_is_said_again_when_the_peer_asks_who_speaks():
-    a, b = Link(A, 10, now=0.0), Link(B, 20, now=0.0)
-    feed(b, a.packets_to_send(0.0), 0.0)
-    send_numbers(b, 1)
-    b.packets_to_send(0.0)  # hello and frame are lost
-    assert [packet.hello for packet in read(b.packets_to_send(0.01))] == []
-    a.reconnected()
-    feed(b, a.packets_to_send(0.05), 0.05)
-    events = feed(a, b.packets_to_send(0.05), 0.05)
-    assert isinstance(events[0], Up)
-    assert numbers(exchange(a, b, 0.5)[0]) == [1]
 
 
 def test_introduce_changes_what_is_said():
@@ -483,6 +549,26 @@ def test_silence_ends_a_link_at_its_time():
     assert a.next_timeout(10.6) is None
 
 
+def test_close_says_why():
+    a, b = pair()
+    a.close("the name is taken")
+    assert feed(b, a.packets_to_send(1.0), 1.0) == [Down("goodbye", "the name is taken")]
+
+
+def test_one_who_is_turned_away_hears_why_before_it_comes_up():
+    a, b = Link(A, 10, now=0.0), Link(B, 20, now=0.0)
+    feed(b, a.packets_to_send(0.0), 0.0)
+    b.close("the name is taken")
+    assert feed(a, b.packets_to_send(0.0), 0.0) == [Down("goodbye", "the name is taken")]
+
+
+def test_ask_has_the_peer_say_that_it_is_there():
+    a, b = pair()
+    a.ask()
+    exchange(a, b, 1.0)
+    assert a.heard_at == 1.0
+
+
 def test_close_says_goodbye_once():
     a, b = pair()
     send_numbers(b, 1)
@@ -504,7 +590,7 @@ def test_who_speaks_to_a_session_that_is_over_is_told_so_now_and_then(state):
         assert link.receive_packet(from_peer(a_frame(), sender=33, receiver=over, first=1), now) == []
         resets += [packet for packet in read(link.packets_to_send(now)) if packet.reset]
     assert len(resets) == 10
-    assert {(packet.sender, packet.receiver) for packet in resets} == {(10, 33)}
+    assert {(packet.sender, packet.receiver) for packet in resets} == {(over, 33)}
     link.packets_to_send(2.9)
     for frame in (RESET, GOODBYE):
         link.receive_packet(from_peer(frame, receiver=9), 3.0)

@@ -103,7 +103,9 @@ class Awaiting(Member):
 class Source:
     """The sends of one sender, in every form. `some(n)` makes the next n of them; true while there are more."""
 
-    def __init__(self, seed: str, name: str, groups: list[list[manifold.PID]], sends: int, ledger: manifold.PID) -> None:
+    def __init__(
+        self, seed: str, name: str, groups: list[list[manifold.PID]], sends: int, ledger: manifold.PID
+    ) -> None:
         self.name = name
         self.groups = groups
         self.left = sends

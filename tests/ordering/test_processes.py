@@ -52,7 +52,9 @@ class Play:
         self.sources: list[str] = []
         self.starts = []
         for node in nodes:
-            kinds = ["thread", "task"] + [f"actor {n}" for n in range(actors)] + [f"async actor {n}" for n in range(actors)]
+            kinds = (
+                ["thread", "task"] + [f"actor {n}" for n in range(actors)] + [f"async actor {n}" for n in range(actors)]
+            )
             for kind in kinds:
                 self.sender(node, kind, sends)
 

@@ -127,7 +127,11 @@ def test_between_others_nothing_is_lost_while_workers_are_killed_again_and_again
             for _ in range(4):
                 was = node._crew.pids()
                 kill(node._crew._members[0].process.pid)
-                assert until(lambda was=was: node._crew._members.get(0) and node._crew._members[0].is_ready and node._crew.pids() != was)
+                assert until(
+                    lambda was=was: (
+                        node._crew._members.get(0) and node._crew._members[0].is_ready and node._crew.pids() != was
+                    )
+                )
         finally:
             stop.set()
             thread.join(10)
@@ -162,7 +166,11 @@ def test_a_worker_that_dies_too_often_stays_away_and_the_node_goes_on(caplog):
             assert until(lambda: index in node._crew._members and node._crew._members[index].is_ready)
             process = node._crew._members[index].process.pid
             kill(process)
-            assert until(lambda process=process: index not in node._crew._members or node._crew._members[index].process.pid != process)
+            assert until(
+                lambda process=process: (
+                    index not in node._crew._members or node._crew._members[index].process.pid != process
+                )
+            )
         assert until(lambda: "once too often" in caplog.text)
         assert ask(node, safe, "hello") == "hello"
         pids = [node.spawn(Recorder) for _ in range(10)]

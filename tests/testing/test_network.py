@@ -120,7 +120,7 @@ def test_who_is_paused_gets_what_has_come_when_it_goes_on():
     assert (downs(a)[0], downs(b)) == ("silent", [])
     b.resume()
     network.run(0.5)
-    assert downs(b) == ["new session"]
+    assert downs(b) == ["reset by peer"]
     assert a.is_quiet("b")
 
 
@@ -131,7 +131,7 @@ def test_a_restart_is_a_new_session():
     b.restart()
     network.run(0.5)
     assert b.links["a"].session > session
-    assert downs(a) == ["new session"]
+    assert downs(a) == ["reset by peer"]
     assert (downs(b), bodies(b)) == (["restart"], [])
     assert a.is_up("b")
 
