@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bench import report
+from bench.figures import figures
 from bench.machine import facts, load, versions
 from bench.plan import SECTIONS, Plan, make_plan
 
@@ -53,6 +54,11 @@ def _parser() -> argparse.ArgumentParser:
     local.add_argument("--only", type=_sections, default=SECTIONS, metavar="LIST", help=", ".join(SECTIONS))
     local.add_argument("--rounds", type=_positive, metavar="N", help="how often each contender has its turn")
     local.add_argument("--out", type=Path, metavar="DIR", help="where results go (default: bench/results)")
+    cores = commands.add_parser("cores", help="what worker processes add, and cost")
+    cores.set_defaults(run=_cores)
+    cores.add_argument("--quick", action="store_true", help="a smoke run in seconds; writes only with --out")
+    cores.add_argument("--rounds", type=_positive, metavar="N", help="how often each kind of worker has its turn")
+    cores.add_argument("--out", type=Path, metavar="DIR", help="where results go (default: bench/results)")
     redraw = commands.add_parser("draw", help="draw the plots of a result again")
     redraw.set_defaults(run=_redraw)
     redraw.add_argument("result", type=Path, nargs="?", default=_RESULTS / "local.json")
@@ -80,11 +86,25 @@ def _local(options: argparse.Namespace) -> int:
     record: dict[str, Any] = {"machine": facts(), "versions": versions()}
     for section in options.only:
         record[section] = _measure(section, plan)
-    report.show(record)
+    report.show(record, report.TABLES, figures(record))
     folder = options.out or (None if options.quick else _RESULTS)
     if folder is not None:
         path = folder / "local.json"
         _draw(report.write(record, path), path)
+    return 0
+
+
+def _cores(options: argparse.Namespace) -> int:
+    from bench import cores
+
+    plan = cores.make_cores_plan(quick=options.quick, rounds=options.rounds)
+    record: dict[str, Any] = {"machine": facts(), "versions": versions()}
+    for section, measure in (("handlers", cores.measure_handlers), ("costs", cores.measure_costs)):
+        record[section] = {**measure(plan), "load": load()}
+    report.show(record, cores.TABLES, cores.figures(record))
+    folder = options.out or (None if options.quick else _RESULTS)
+    if folder is not None:
+        report.write(record, folder / "cores.json")
     return 0
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bench.figures import figures
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["merged", "read", "show", "write"]
+    from bench.figures import Figure
+
+__all__ = ["TABLES", "Record", "Table", "merged", "read", "show", "write"]
 
 Record = dict[str, Any]
 # A title, the head of each column, the rows.
@@ -47,13 +47,13 @@ def write(record: Record, path: Path) -> Record:
     return whole
 
 
-def show(record: Record) -> None:
+def show(record: Record, tables: Mapping[str, Callable[[Record], list[Table]]], reached: Sequence[Figure]) -> None:
     """Print a table for each section in `record`, and last the figures to reach."""
-    for section, tables in _TABLES.items():
+    for section, make in tables.items():
         if section in record:
-            for title, head, rows in tables(record[section]):
+            for title, head, rows in make(record[section]):
                 _print_table(title, head, rows)
-    _print_table("Figures to reach", ("figure", "to reach", "measured", "quietest round", ""), _figure_rows(record))
+    _print_table("Figures to reach", ("figure", "to reach", "measured", "quietest round", ""), _figure_rows(reached))
 
 
 def _throughput(data: Record) -> list[Table]:
@@ -157,7 +157,7 @@ def _latency(data: Record) -> list[Table]:
     return [(title, ("node", "to", "median", "p99", "p99.9", "max"), rows)]
 
 
-_TABLES = {
+TABLES = {
     "throughput": _throughput,
     "actors": _actors,
     "memory": _memory,
@@ -166,9 +166,9 @@ _TABLES = {
 }
 
 
-def _figure_rows(record: Record) -> list[tuple[str, ...]]:
+def _figure_rows(reached: Sequence[Figure]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
-    for figure in figures(record):
+    for figure in reached:
         to_reach = f"{figure.at} {figure.limit:,g} {figure.unit}"
         rows.append((figure.name, to_reach, _value(figure.measured), _value(figure.quiet), figure.verdict))
     return rows

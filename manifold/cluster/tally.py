@@ -16,7 +16,7 @@ class Tally:
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._lock = threading.Lock()
-        self._changed = changed
+        self.changed = changed
         self._told = (0, 0, 0)
         self._is_told = True
         self._arrived_bytes = 0  # counted on the I/O thread alone
@@ -34,12 +34,16 @@ class Tally:
 
     def settle(self, cause: int, number: int, done_bytes: int) -> None:
         """Account for some recipients; with the last of a message, for its bytes."""
+        if self.count(cause, number, done_bytes):
+            self.changed()
+
+    def count(self, cause: int, number: int, done_bytes: int) -> bool:
+        """The same without a word; whether `changed` is to be called now."""
         with self._lock:
             quiet, self._is_told = self._is_told, False
             self.counts[cause] += number
             self._done_bytes += done_bytes
-        if quiet:
-            self._changed()
+        return quiet
 
     def fresh(self) -> tuple[int, int, int]:
         """Give what was not given before. A node never says of itself that it is unreachable."""
@@ -103,9 +107,12 @@ class Arrival(LoneArrival):
             self._counts[cause] += number
             self._open -= number
             is_last = not self._open
-        self._tally.settle(cause, number, self._size_bytes if is_last else 0)
+        # Counted before the outcome is told, which may be compared with the counts; and both are sent in one go.
+        quiet = self._tally.count(cause, number, self._size_bytes if is_last else 0)
         if is_last:
             self._close()
+        if quiet:
+            self._tally.changed()
 
     def _close(self) -> None:
         if self._complete is not None:

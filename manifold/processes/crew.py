@@ -189,6 +189,10 @@ class Crew:
         """Give what waits for all workers."""
         return sum(member.pipe.pending_bytes for member in list(self._members.values()))
 
+    def writes(self) -> int:
+        """Give how many frames were written to the workers that run."""
+        return sum(member.pipe.writes for member in list(self._members.values()))
+
     @property
     def size(self) -> int:
         """How many workers there are to be."""
