@@ -26,7 +26,7 @@ from manifold.core.routing import SlotPlaces, assign
 from manifold.errors import ManifoldError, Overloaded
 from manifold.processes import logs
 from manifold.processes.classes import check_importable, pack_call
-from manifold.processes.launch import introduce, launch, main_module
+from manifold.processes.launch import check_allowed, introduce, launch, main_module
 from manifold.processes.member import Member
 from manifold.processes.restarts import Restarts
 from manifold.processes.split import Split, Workers
@@ -59,6 +59,7 @@ class Crew:
     def __init__(
         self, host: Host, name: str, workers: int, on_start: Callable[[], object] | None, limits: Limits
     ) -> None:
+        check_allowed()
         self._host = host
         self._name = name
         self._limits = limits

@@ -7,18 +7,20 @@ everywhere. The first frame it gets tells it where modules are found, and the re
 from __future__ import annotations
 
 import pickle
+import select
 import socket
 import subprocess
 import sys
 from multiprocessing import spawn
 from typing import TYPE_CHECKING, Any
 
+from manifold.errors import ManifoldError
 from manifold.processes.talk import Setup, Word
 
 if TYPE_CHECKING:
     from manifold.transport.pipe import Pipe
 
-__all__ = ["introduce", "launch", "main_module"]
+__all__ = ["check_allowed", "forbid", "introduce", "launch", "main_module"]
 
 _BOOT = """\
 import pickle, socket, struct, sys
@@ -37,6 +39,23 @@ sys.argv[:] = argv
 from manifold.worker.main import main
 main(sock, setup, size + 10)
 """
+
+
+_forbidden: list[str] = []
+
+
+def forbid(why: str) -> None:
+    """Start no processes from here on: in a worker process, which would else go on starting others without end."""
+    _forbidden.append(why)
+
+
+def check_allowed() -> None:
+    """Raise ManifoldError in a process that may start no workers; ValueError on a system without what they need."""
+    if _forbidden:
+        raise ManifoldError(_forbidden[0])
+    if not hasattr(select, "poll") or not hasattr(socket, "AF_UNIX"):
+        msg = "worker_kind='process' needs a POSIX system"
+        raise ValueError(msg)
 
 
 def launch(title: str) -> tuple[subprocess.Popen[bytes], socket.socket]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from manifold import default
 from manifold.core.link_terms import LinkError
 from manifold.processes import logs
+from manifold.processes.launch import forbid
 from manifold.processes.talk import OWN, Setup, Word
 from manifold.worker import starts
 from manifold.worker.node import WorkerNode
@@ -35,6 +36,7 @@ def main(sock: socket.socket, data: bytes, read_bytes: int) -> None:
     _end_with(setup.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides what it means
     starts.know_main(setup.main)
+    forbid(f"this is a worker process of node {setup.node}, and starts no worker processes of its own")
     node = WorkerNode(setup, sock, read_bytes)
     default.adopt(node)
     _log_to(node, setup)
