@@ -23,6 +23,7 @@ class Limits:
     """What may wait for one worker: 8 bytes a listed recipient and 256 a hand-off. Messages between actors of one
     process are passed by reference and not counted: they are the sender's own. A send that finds the queue
     of a worker at this size is shed there and raises `Overloaded`; one send may overshoot it by its own size.
+    For a worker process the bytes of the message are added.
     1 GiB over 8 workers; make it smaller to hear of a slow worker sooner."""
 
     offload_queue_max_bytes: int = 128 * _MIB

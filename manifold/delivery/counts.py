@@ -60,7 +60,8 @@ class Stats(_Counts):
     """Actors running on this node."""
     workers: int
     queued_bytes: int
-    """What waits for the workers, counted as `Limits.worker_queue_max_bytes` counts."""
+    """What waits for the workers, counted as `Limits.worker_queue_max_bytes` counts; for worker processes with the
+    bytes of the messages."""
     handoffs: int
     """Hand-offs to other nodes."""
 

@@ -46,8 +46,6 @@ def test_ids_of_some_slots_are_those_of_all_in_turn():
 
 def test_ids_of_different_eras_and_slots_never_meet():
     parts = [{slot for slot in range(SLOTS) if TABLE[slot] == worker} for worker in range(4)]
-    minted = [
-        number for era in (0, 1, 2, ERAS - 1) for slots in parts for number in islice(mint_ids(slots, era), 2000)
-    ]
+    minted = [number for era in (0, 1, 2, ERAS - 1) for slots in parts for number in islice(mint_ids(slots, era), 2000)]
     assert len(set(minted)) == len(minted)
     assert max(minted) < 2**64

@@ -68,7 +68,7 @@ class Play:
         name = f"{node.name}/{kind}"
         self.sources.append(name)
         what = (str(SEED), name, self.groups, sends, self.pids[node.id])
-        match kind.split()[0]:
+        match kind.split(maxsplit=1)[0]:
             case "thread":
                 self.starts.append(lambda: in_thread(node, Source(*what)))
             case "task":

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from manifold import ports
-
 from tests.processes.actors import GOT, WHERE, Recorder
 
 if TYPE_CHECKING:

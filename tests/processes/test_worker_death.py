@@ -20,8 +20,8 @@ import manifold
 from manifold import Limits, Node
 from tests.processes.actors import Doer, Recorder
 from tests.processes.support import (
-    at,
     ask,
+    at,
     check,
     got,
     is_running,
