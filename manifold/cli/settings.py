@@ -93,7 +93,7 @@ def _converted(kind: Callable[[str], object], value: object) -> object:
 def _one_of(*choices: str) -> Callable[[object], str]:
     def read(value: object) -> str:
         if value not in choices:
-            raise _expected(f"{', '.join(choices[:-1])} or {choices[-1]}", value)
+            raise _expected(" or ".join(choices), value)
         return str(value)
 
     return read
