@@ -42,7 +42,7 @@ class CoresPlan:
 
     rounds: int = 7
     recipients: int = 10_000
-    burst_s: float = 1.0
+    burst_s: float = 2.0
     calls: int = 300
     starts: int = 3
 
