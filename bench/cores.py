@@ -43,13 +43,14 @@ class CoresPlan:
     rounds: int = 7
     recipients: int = 10_000
     burst_s: float = 2.0
+    sends_min: int = 20
     calls: int = 300
     starts: int = 3
 
 
 def make_cores_plan(*, quick: bool = False, rounds: int | None = None) -> CoresPlan:
     """Give the sizes for a smoke run, or a usual one."""
-    plan = CoresPlan(rounds=1, recipients=500, burst_s=0.05, calls=20, starts=1) if quick else CoresPlan()
+    plan = CoresPlan(rounds=1, recipients=500, burst_s=0.05, sends_min=2, calls=20, starts=1) if quick else CoresPlan()
     return plan if rounds is None else replace(plan, rounds=rounds)
 
 
@@ -87,7 +88,7 @@ def measure_handlers(plan: CoresPlan) -> dict[str, Any]:
     for _ in range(plan.rounds):
         for what, kinds in rows.items():
             for kind in _KINDS:
-                kinds[_name(*kind)].append(in_fresh(rates, what, *kind, plan.recipients, plan.burst_s))
+                kinds[_name(*kind)].append(in_fresh(rates, what, *kind, plan.recipients, plan.burst_s, plan.sends_min))
     return {
         "recipients": plan.recipients,
         "rates": rows,
@@ -107,7 +108,7 @@ def _ratio(found: dict[str, list[Rates]], one: tuple[str, int], other: tuple[str
     return {"median": median(by_time), "best": max(by_time), "by_processor": median(by_processor)}
 
 
-def rates(what: str, kind: Any, workers: int, recipients: int, burst_s: float) -> Rates:
+def rates(what: str, kind: Any, workers: int, recipients: int, burst_s: float, sends_min: int) -> Rates:
     """Send to an audience for about so long, and wait until all was handled; each recipient must have got each.
 
     Gives deliveries per second: by the clock, and as they would be if two cores had nothing else to do.
@@ -117,7 +118,7 @@ def rates(what: str, kind: Any, workers: int, recipients: int, burst_s: float) -
         audience = manifold.Audience(pids)
         send = partial(node.send, audience, MESSAGE)
         once = min(_timed(lambda: settle(send(receipt=True))) for _ in range(2))
-        sends = max(2, int(burst_s / once))
+        sends = max(sends_min, int(burst_s / once))
         used = _processor_s(node)
         seconds = _timed(lambda: _burst(send, sends))
         used = [after - before for before, after in zip(used, _processor_s(node), strict=True)]

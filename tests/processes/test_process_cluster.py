@@ -70,6 +70,7 @@ def test_monitors_cross_both_ways_and_hear_of_a_worker_that_dies(pair):
         ask(node, watcher, ["monitor", victim])
     far = b.spawn(Recorder)
     ask(a, other, ["monitor", far])
+    ask(a, other, ["ask", far, "are you watched"])  # it went the same way, behind
     manifold.ActorRef(far, Recorder).stop()
     assert until(lambda: got(a, other) == [["down", far, "stopped"]])
     kill(process_of(a, one))
