@@ -113,8 +113,8 @@ class Replica(Protocol):
     def discard(self, ids: Sequence[int]) -> None:
         """Take some out."""
 
-    def send(self, wire: bytes | memoryview, settles: Settles, members: int) -> None:
-        """Hand a message to every member, of whom its sender counts so many."""
+    def send(self, wire: bytes | memoryview, settles: Settles, members: int) -> bool:
+        """Hand a message to every member, of whom its sender counts so many; False, and nothing, if there are more."""
 
     def close(self) -> None:
         """Let go of all. What was sent still reaches them."""

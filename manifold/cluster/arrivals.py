@@ -13,6 +13,7 @@ from manifold.cluster.tally import Arrival, LoneArrival, Tally
 from manifold.core.bodies import Ask, AudienceChange, AudienceSend, Down, Kind, Outcome, Send, Watch
 from manifold.core.pid import PID
 from manifold.errors import CodecError
+from manifold.ports import DEAD, SHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,12 +31,15 @@ _WAITING_BYTES = 256
 class _RemoteWatcher:
     """Tells another node that an actor it monitors has ended, behind all that this thread has offloaded."""
 
-    def __init__(self, monitor: int, put: Put, host: Host) -> None:
+    def __init__(self, monitor: int, put: Put, host: Host, watchers: dict[int, tuple[PID, _RemoteWatcher]]) -> None:
         self._monitor = monitor
         self._put = put
         self._host = host
+        self._watchers = watchers
 
-    def on_end(self, pid: PID, reason: str) -> None:  # noqa: ARG002
+    def on_end(self, pid: PID, reason: str) -> None:
+        if self._watchers.get(self._monitor) == (pid, self):  # else the number stands for another by now
+            self._watchers.pop(self._monitor, None)
         parts = Down(self._monitor, reason).pack()
         self._host.local.behind(lambda: self._put(Kind.DOWN, parts))
 
@@ -79,9 +83,8 @@ class Arrivals:
         for replica in self._replicas.values():
             replica.close()
         self._replicas = {}
-        for pid, watcher in self._watchers.values():
-            self._host.demonitor(pid, watcher)
-        self._watchers = {}
+        for monitor in list(self._watchers):  # workers take out those that end
+            self._forget(monitor)
 
     def _send(self, body: memoryview) -> None:
         sent = Send.unpack(body)
@@ -94,20 +97,32 @@ class Arrivals:
     def _audience_send(self, body: memoryview) -> None:
         sent = AudienceSend.unpack(body)
         settles = self._settles(sent.receipt, sent.members, len(body))
+        if (replica := self._replicas.get(sent.audience)) is None:
+            # Offloaded while this node was known in an earlier session: those members have left.
+            self._account(settles, DEAD, sent.members)
+            return
         try:
-            self._replica(sent.audience).send(sent.message, settles, sent.members)
+            if replica.send(sent.message, settles, sent.members):
+                return
         except CodecError as error:
             self._complain(f"a message that cannot be read here: {error}", "shed")
+            return
+        self._complain(f"a message to {sent.members} members of an audience that has more", "shed")
+        self._account(settles, SHED, sent.members)
+
+    def _account(self, settles: Settles, cause: int, recipients: int) -> None:
+        """Account for all recipients of a message that reaches nobody. Those of none are accounted for already."""
+        if recipients:
+            settles.settle(self._host.id, cause, recipients)
 
     def _change(self, body: memoryview) -> None:
         change = AudienceChange.unpack(body)
         if not change.ids:
             self._replicas.pop(change.audience, _NO_REPLICA).close()
             return
-        replica = self._replica(change.audience)
         if change.joins:
-            self._tell_left(change.audience, replica.update(change.ids))
-        else:
+            self._tell_left(change.audience, self._replica(change.audience).update(change.ids))
+        elif (replica := self._replicas.get(change.audience)) is not None:
             replica.discard(change.ids)
 
     def _replica(self, audience: int) -> Any:
@@ -130,13 +145,17 @@ class Arrivals:
 
     def _watch(self, body: memoryview) -> None:
         watch = Watch.unpack(body)
+        self._forget(watch.monitor)
         pid = PID(self._intake.node, watch.id)
-        watcher = _RemoteWatcher(watch.monitor, self._put, self._host)
+        watcher = _RemoteWatcher(watch.monitor, self._put, self._host, self._watchers)
         self._watchers[watch.monitor] = pid, watcher
         self._host.monitor(pid, watcher)
 
     def _unwatch(self, body: memoryview) -> None:
-        found = self._watchers.pop(Watch.unpack(body).monitor, None)
+        self._forget(Watch.unpack(body).monitor)
+
+    def _forget(self, monitor: int) -> None:
+        found = self._watchers.pop(monitor, None)
         if found is not None:
             self._host.demonitor(*found)
 

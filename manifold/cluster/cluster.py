@@ -76,8 +76,8 @@ class Cluster:
         self._lose(self.absence(node)[0] if taken is None else SHED, node, recipients, receipt)
         return 0 if taken is None else recipients
 
-    def change_audience(self, node: str, change: AudienceChange, *, must_fit: bool = True) -> bool | None:
-        """Hand off a change. False when the outbox is full, None when the node is not connected.
+    def change_audience(self, node: str, change: AudienceChange, *, must_fit: bool = True) -> int | None:
+        """Hand off a change; of how many ids: fewer when the outbox is full. None when the node is not connected.
 
         One that need not fit is never refused for want of room.
         """
@@ -85,10 +85,12 @@ class Cluster:
         if peer is None:
             return None
         room = (self._frame_max_bytes - _HEAD_BYTES) // 8
-        parts = [change._replace(ids=change.ids[at : at + room]) for at in range(0, len(change.ids), room)]
-        if not must_fit:
-            return all(peer.put(Kind.AUDIENCE_CHANGE, part.pack()) for part in parts or [change]) or None
-        return all(peer.change_audience(part) for part in parts) if parts[1:] else peer.change_audience(change)
+        hand_off = peer.change_audience if must_fit else peer.put_change
+        for start in range(0, len(change.ids), room):
+            taken = hand_off(change._replace(ids=change.ids[start : start + room]))
+            if not taken:
+                return None if taken is None else start
+        return len(change.ids)
 
     def forget_audience(self, number: int, nodes: Sequence[str]) -> None:
         """Have nodes forget an audience, behind what was sent to it. Takes no lock."""

@@ -52,7 +52,8 @@ class Intake:
         try:
             return decode(wire)
         except CodecError:
-            settles.settle(self.node, SHED, recipients)
+            if recipients:
+                settles.settle(self.node, SHED, recipients)
             raise
 
 
@@ -73,11 +74,20 @@ class _Replica:
         for number in ids:
             self._roster.discard(number)
 
-    def send(self, wire: bytes | memoryview, settles: Settles, members: int) -> None:
-        """Hand a message to every member, of whom its sender counts so many."""
+    def __len__(self) -> int:
+        return len(self._roster)
+
+    def send(self, wire: bytes | memoryview, settles: Settles, members: int) -> bool:
+        """Hand a message to every member, of whom its sender counts so many; False, and nothing, if there are more.
+
+        CodecError if it cannot be read: then it counts as shed.
+        """
         message = self._intake.read(wire, members, settles)
         with self._roster.lock:
+            if len(self._roster) > members:
+                return False
             self._roster.send(message, settles, None, members, 0)
+        return True
 
     def close(self) -> None:
         """Let go of all. What was sent still reaches them."""

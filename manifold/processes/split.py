@@ -123,19 +123,23 @@ class _Replica:
                 for number in those:
                     self._away.take_out(place, number)
 
-    def send(self, wire: bytes | memoryview, settles: Settles, members: int) -> None:
-        """Hand a message to every member, of whom its sender counts so many; those it need not count are dead."""
-        self._split._count(members)
+    def send(self, wire: bytes | memoryview, settles: Settles, members: int) -> bool:
+        """Hand a message to every member, of whom its sender counts so many; False, and nothing, if there are more.
+
+        Those that it counts and that have ended meanwhile are dead.
+        """
         wire = bytes(wire)
-        rest = members
         with self._away.lock:
-            for place, number in self._away.counts().items():
-                rest -= number
+            counts = {place: number for place, number in self._away.counts().items() if number}
+            rest = members - sum(counts.values())
+            if rest < 0:
+                return False
+            self._split._count(members)
+            for place, number in counts.items():
                 self._away.send(place, number, wire, settles)
-        if rest and self._here is not None:
-            self._here.send(wire, settles, rest)
-        elif rest:
+        if rest and not (self._here is not None and self._here.send(wire, settles, rest)):
             self._bury(rest, settles)
+        return True
 
     def _bury(self, number: int, settles: Settles) -> None:
         local = self._split._host.local
