@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bench import figures, report, tables
+from bench import cores, figures, report, tables
 from bench.cluster import figures as cluster_figures
 from bench.cluster import tables as cluster_tables
+from bench.cores import CORES_SECTIONS, CoresPlan, make_cores_plan
 from bench.machine import facts, load, versions
 from bench.plan import CLUSTER_SECTIONS, SECTIONS, make_cluster_plan, make_plan
 
@@ -54,6 +55,11 @@ _SUITES = {
         cluster_tables.TABLES,
         cluster_figures.figures,
     ),
+    "cores": _Suite(
+        {section: ("bench.cores", f"measure_{section}") for section in CORES_SECTIONS},
+        cores.TABLES,
+        cores.figures,
+    ),
 }
 
 
@@ -79,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     size.add_argument("--large", action="store_true", help="go up to a million recipients, actors and tasks")
     cluster = commands.add_parser("cluster", help="nodes in several processes on this machine")
     _add_options(cluster, CLUSTER_SECTIONS)
+    _add_options(commands.add_parser("cores", help="what worker processes add, and cost"), CORES_SECTIONS)
     redraw = commands.add_parser("draw", help="draw the plots of results again")
     redraw.set_defaults(run=_redraw)
     every = sorted(_RESULTS.glob("*.json"))
@@ -126,13 +133,15 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(options: argparse.Namespace) -> Plan | ClusterPlan:
+def _plan(options: argparse.Namespace) -> Plan | ClusterPlan | CoresPlan:
     if options.command == "cluster":
         return make_cluster_plan(quick=options.quick, rounds=options.rounds)
+    if options.command == "cores":
+        return make_cores_plan(quick=options.quick, rounds=options.rounds)
     return make_plan(quick=options.quick, large=options.large, rounds=options.rounds)
 
 
-def _measure(section: str, suite: _Suite, plan: Plan | ClusterPlan) -> Any:
+def _measure(section: str, suite: _Suite, plan: Plan | ClusterPlan | CoresPlan) -> Any:
     began, load_before = time.monotonic(), load()
     print(f"measuring {section} (load {load_before}) ...", end=" ", file=sys.stderr, flush=True)
     module, function = suite.measures[section]

@@ -12,7 +12,7 @@ from manifold.errors import ManifoldError
 from manifold.node import Node, WorkerKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from manifold.actors import Future
     from manifold.core.pid import PID
@@ -35,6 +35,7 @@ def start(
     join: Iterable[str] = (),
     transport: str | None = None,
     cookie: str | bytes | None = None,
+    on_worker_start: Callable[[], object] | None = None,
     limits: Limits | None = None,
 ) -> Node:
     """Start the process's default node; see `Node`. Raises ManifoldError if it runs already."""
@@ -50,10 +51,16 @@ def start(
             join=join,
             transport=transport,
             cookie=cookie,
+            on_worker_start=on_worker_start,
             limits=limits,
         )
         _default[:] = [node]
         return node
+
+
+def adopt(node: Node) -> None:
+    """Let a node be the default one, which stands for the one of the main process: in a worker process."""
+    _default[:] = [node]
 
 
 def stop() -> None:

@@ -72,6 +72,7 @@ class Overloaded(ManifoldError):
     def __init__(self, nodes: Iterable[str], shed: int, what: str) -> None:
         self.nodes = tuple(nodes)
         self.shed = shed
+        self.what = what
         super().__init__(
             f"{what} of node {', '.join(self.nodes)} is full: {shed} deliveries were shed (and counted). "
             "Send slower, `await manifold.drain()`, or raise the limit."

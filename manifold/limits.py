@@ -23,6 +23,7 @@ class Limits:
     """What may wait for one worker: 8 bytes a listed recipient and 256 a hand-off. Messages between actors of one
     process are passed by reference and not counted: they are the sender's own. A send that finds the queue
     of a worker at this size is shed there and raises `Overloaded`; one send may overshoot it by its own size.
+    For a worker process the bytes of the message are added.
     1 GiB over 8 workers; make it smaller to hear of a slow worker sooner."""
 
     offload_queue_max_bytes: int = 128 * _MIB
@@ -48,6 +49,13 @@ class Limits:
 
     node_down_after_s: float = 5.0
     """A node that was not heard of for so long is down: what was under way to it counts as unreachable."""
+
+    worker_restarts_max: int = 5
+    """How often a worker process that dies is started again within `worker_restart_window_s`: at once, then after
+    0.1 s, 0.2 s, .. 5 s. One that dies more often stays away, and what is sent to its actors is dead."""
+
+    worker_restart_window_s: float = 60.0
+    """See `worker_restarts_max`."""
 
     slice_s: float = 0.002
     """How long a worker handles messages before it lets its event loop run other tasks and timers. One handler

@@ -10,16 +10,21 @@ import threading
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from manifold import ports
-from manifold.actors import AskTimeout, Unwatch, Watch
+from manifold.actors import AskTimeout, Stop, Unwatch, Watch
 from manifold.actors.foreign import pid_of
 from manifold.cluster.cluster import Cluster
 from manifold.cluster.hub import Hub
+from manifold.cluster.intake import Intake
 from manifold.cluster.membership import Membership
+from manifold.core.pid import PID
+from manifold.core.routing import Places
 from manifold.delivery.partitioner import Partitioner
 from manifold.delivery.sender import Sender
 from manifold.delivery.timers import Timers
 from manifold.errors import NodeStopped
 from manifold.limits import Limits
+from manifold.processes.crew import Crew
+from manifold.processes.membership import TellingMembership
 from manifold.surroundings import PROCESS
 
 if TYPE_CHECKING:
@@ -29,7 +34,6 @@ if TYPE_CHECKING:
 
     from manifold.actors import Actor, Future
     from manifold.cluster.membership import NodeUp
-    from manifold.core.pid import PID
     from manifold.delivery.counts import Stats
     from manifold.delivery.receipt import Receipt
     from manifold.delivery.timers import Timer
@@ -40,7 +44,7 @@ __all__ = ["Node", "WorkerKind"]
 
 logger = logging.getLogger("manifold")
 
-WorkerKind = Literal["thread", "loop"]
+WorkerKind = Literal["thread", "loop", "process"]
 
 MAX_WORKERS = 1024
 
@@ -52,7 +56,12 @@ class Node:
 
     `name` is letters, digits, `_`, `.` and `-`; made up if not given. `workers` is how many, by default one per CPU
     core that this process may use. `worker_kind` is `"thread"` (each worker an event loop in a thread of its own) or
-    `"loop"` (one worker: the event loop that runs where the node is made, which the node then never blocks).
+    `"loop"` (one worker: the event loop that runs where the node is made, which the node then never blocks) or
+    `"process"` (each worker a child process, which owns its share of the actors: handlers use every core). Then the
+    classes of actors must be importable and their arguments picklable, and `on_worker_start`, a function that can be
+    imported, is called once in each worker on its event loop, and awaited, before anything comes to it: there a pool
+    is opened, or a task started that listens with SO_REUSEPORT. A worker that dies takes its own actors only, and is
+    started again (`Limits.worker_restarts_max`).
 
     `listen` is where other nodes join this one: `tcp://127.0.0.1:0` (any free port), `ipc:///path`. `join` are
     addresses of any nodes of the cluster; the others are learnt from them. `cookie` (or `MANIFOLD_COOKIE`) is the
@@ -75,6 +84,7 @@ class Node:
     """Name and incarnation; another node never has it, nor this one after a restart."""
 
     around: ports.Surroundings = PROCESS
+    _crew: Crew | None = None
 
     def __init__(
         self,
@@ -86,45 +96,72 @@ class Node:
         join: Iterable[str] = (),
         transport: str | None = None,
         cookie: str | bytes | None = None,
+        on_worker_start: Callable[[], object] | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self.name = f"node-{self.around.token()}" if name is None else _checked_name(name)
-        self.id = f"{self.name}@{self.around.token()}"
-        self.limits = Limits() if limits is None else limits
+        _check_kind(worker_kind, workers, on_worker_start)
+        limits = Limits() if limits is None else limits
+        name = f"node-{self.around.token()}" if name is None else _checked_name(name)
+        join = _addresses(join)
+        self._describe(name, f"{name}@{self.around.token()}", worker_kind, limits)
+        wires = self.around.transport(self.id, listen, join, transport, cookie, limits)
+        if worker_kind == "process":
+            crew = Crew(self, name, workers or _cores(), on_worker_start, limits)
+            self._crew = crew
+            self._furnish(crew.places, crew.cluster, TellingMembership(crew), crew.intake)
+            self._inhabit(Partitioner(self, limits, self._loops(range(1)), crew.own_ids()))
+        else:
+            places = Places(self.id)
+            self._furnish(places, Cluster(limits, places), Membership(), Intake(self))
+            self._inhabit(Partitioner(self, limits, self._start_loops(worker_kind, workers)))
+        if wires is not None:
+            self._join(wires, join)
+        if self._crew is not None:
+            self._start_crew(self._crew)
+
+    def _describe(self, name: str, node: str, worker_kind: WorkerKind, limits: Limits) -> None:
+        self.name = name
+        self.id = node
+        self.limits = limits
         self.worker_kind = worker_kind
         self._tokens: list[Token[ports.Host | None]] = []
         self._lock = threading.Lock()
         self._stopped = False
         self._stop_until = 0.0
         self._closing: asyncio.Future[None] | None = None
-        join = _addresses(join)
-        wires = self.around.transport(self.id, listen, join, transport, cookie, self.limits)
-        loops = self._start_loops(worker_kind, workers)
-        self.cluster = Cluster(self.limits)
-        self._membership = Membership()
-        self.local = Partitioner(self, self.limits, loops)
-        self.sender = Sender(self.local)
-        self._timers = Timers(self.local)
-        # The ways of a message, without a layer in between.
-        self.post = self.local.post
-        self.control = self.local.control
-        self.mint = self.local.mint
-        self.admit = self.local.admit
-        self.abandon = self.local.abandon
-        self.find = self.local.find
-        ports.hosts[self.id] = self
         self._hub: Hub | None = None
-        if wires is not None:
-            self._join(wires, join)
+        self.launch: Callable[[type, tuple[Any, ...], dict[str, Any]], PID] | None = None
+
+    def _furnish(self, places: Places, cluster: Cluster, membership: Membership, intake: ports.Intake) -> None:
+        self.places = places
+        self.cluster = cluster
+        self._membership = membership
+        self.intake = intake
+
+    def _inhabit(self, local: Partitioner) -> None:
+        self.local = local
+        self.sender = Sender(local)
+        self._timers = Timers(local)
+        # The ways of a message, without a layer in between.
+        self.post = local.post
+        self.control = local.control
+        self.mint = local.mint
+        self.admit = local.admit
+        self.abandon = local.abandon
+        self.find = local.find
+        ports.hosts[self.id] = self
+
+    def _start_crew(self, crew: Crew) -> None:
+        try:
+            crew.start()
+        except BaseException:
+            self.stop()
+            raise
+        self.launch = self._launch
 
     def _start_loops(self, kind: str, workers: int | None) -> list[Any]:
-        if workers is not None:
-            _check_workers(workers)
         if kind == "thread":
             return self._loops(range(workers or _cores()))
-        if kind != "loop":
-            msg = f"worker_kind must be 'thread' or 'loop', not {kind!r}"
-            raise ValueError(msg)
         if workers not in (None, 1):
             msg = f"worker_kind='loop' is one worker, the running event loop; workers={workers} does not go with it"
             raise ValueError(msg)
@@ -155,6 +192,11 @@ class Node:
             return cls.start(*args, **kwargs).pid
         finally:
             ports.current.reset(token)
+
+    def _launch(self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> PID:
+        self._check_running()
+        assert self._crew is not None
+        return PID(self.id, self._crew.launch(cls, args, kwargs))
 
     def pid_of(self, ref: Any) -> PID:
         """Give the PID of a running actor, of whichever kind; see `manifold.pid_of`."""
@@ -208,8 +250,17 @@ class Node:
         return self._membership.events()
 
     def stats(self) -> Stats:
-        """Give the node's counts; see `Stats`. Cheap; from any thread."""
-        return self.local.stats(self.cluster.totals())
+        """Give the node's counts; see `Stats`. Cheap; from any thread.
+
+        With worker processes those of each are as it told them last: before whatever could be compared with them (an
+        answer, a receipt, a Down), and within some 50 ms.
+        """
+        # What was settled is read before what was sent, by each process and of them all.
+        settled, crew = self.cluster.totals(), self._crew
+        if crew is None:
+            return self.local.stats(settled)
+        counts, pending = crew.counts(), crew.pending_bytes()
+        return self.local.stats(settled).plus(counts.sent, counts[3:7], counts.actors, crew.size, pending)
 
     def resize(self, workers: int) -> None:
         """Go on with another number of workers. Returns at once; actors move while messages flow, and keep their order.
@@ -240,7 +291,7 @@ class Node:
         """
         if self.around.get_ident() not in self.local.worker_threads():
             self._stop(self._wait)
-        elif self.worker_kind == "thread":
+        elif self.worker_kind != "loop":
             self.around.thread(f"{self.name}-stop", self.stop).start()
         elif self.local.workers[0].draining:
             self._closing = asyncio.ensure_future(self.aclose())
@@ -249,7 +300,7 @@ class Node:
 
     async def aclose(self) -> None:
         """The same as `stop()`, without blocking the event loop it is called on."""
-        if self.worker_kind == "thread" or asyncio.get_running_loop() is not self.local.workers[0].loop:
+        if self.worker_kind != "loop" or asyncio.get_running_loop() is not self.local.workers[0].loop:
             await asyncio.to_thread(self.stop)
         elif self._begin_stop():
             if not await self.local.work_off_loop(self.limits.stop_grace_s):
@@ -267,20 +318,29 @@ class Node:
             first, self._stopped = not self._stopped, True
         if first:
             self._stop_until = self.around.monotonic() + self.limits.stop_grace_s
-            self.local.close()
+            if self._crew is None:
+                self.local.close()
+            else:
+                self._crew.close()
         return first
 
     def _wait(self) -> None:
         if self.worker_kind == "loop" and not self.local.runs():
             return
+        late = 0
+        if self._crew is not None:
+            late = self._crew.wait_empty(self._stop_until)
+            self.local.close()  # last: the workers' actors may have sent to those that live here
         try:
             self.local.empty.get(timeout=max(0.0, self._stop_until - self.around.monotonic()))
         except AskTimeout:
+            late = 1
+        if late:
             self._log_late()
         self.local.end_threads(self._stop_until)
 
     def _log_late(self) -> None:
-        late = len(self.local.actors)
+        late = len(self.local.actors) + (0 if self._crew is None else self._crew.counts().actors)
         logger.warning("node %s gives up on %d actors that have not stopped in time", self.id, late)
 
     def _finish_stop(self) -> None:
@@ -289,6 +349,8 @@ class Node:
         else:
             self._hub.close(self._stop_until)
         self.local.bury_all()
+        if self._crew is not None:
+            self._crew.end(self._stop_until)
         ports.hosts.pop(self.id, None)
 
     @property
@@ -329,7 +391,7 @@ class Node:
 
     def monitor(self, pid: PID, watcher: ports.Watcher) -> None:
         """Tell `watcher` when an actor has ended; at once if there is none."""
-        if pid.node != self.id:
+        if self.places.of(pid) != self.id:
             self.local.behind(lambda: self.cluster.monitor(pid, watcher))
         elif (actor := self.find(pid)) is not None:
             self.control(actor, Watch(watcher))
@@ -338,10 +400,22 @@ class Node:
 
     def demonitor(self, pid: PID, watcher: ports.Watcher) -> None:
         """Take that back."""
-        if pid.node != self.id:
+        if self.places.of(pid) != self.id:
             self.local.behind(lambda: self.cluster.demonitor(pid, watcher))
         elif (actor := self.find(pid)) is not None:
             self.control(actor, Unwatch(watcher))
+
+    def inquire(self, what: str, pid: PID, reply: Any) -> None:
+        """Stop an actor of this node (`stop`), or see whether it lives (`probe`); `reply` is told whether it did."""
+        if self._crew is not None and self.places.of(pid) != self.id:
+            crew = self._crew
+            self.local.behind(lambda: crew.inquire(what, pid, reply))
+        elif (actor := self.find(pid)) is None:
+            reply.set(False)
+        elif what == "stop":
+            self.control(actor, Stop(), reply)
+        else:
+            reply.set(True)
 
     def threads_of(self, actor: Actor) -> set[int]:
         """Give the identities of the threads that have to run before an actor answers: two, while it moves."""
@@ -362,6 +436,17 @@ def _checked_name(name: str) -> str:
 def _check_workers(workers: object) -> None:
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
         msg = f"workers must be a number from 1 to {MAX_WORKERS}, not {workers!r}"
+        raise ValueError(msg)
+
+
+def _check_kind(kind: str, workers: int | None, on_start: object) -> None:
+    if workers is not None:
+        _check_workers(workers)
+    if kind not in ("thread", "loop", "process"):
+        msg = f"worker_kind must be 'thread', 'loop' or 'process', not {kind!r}"
+        raise ValueError(msg)
+    if on_start is not None and kind != "process":
+        msg = f"on_worker_start is for worker_kind='process', not {kind!r}"
         raise ValueError(msg)
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from manifold.core.pid import PID
+    from manifold.core.routing import Places
     from manifold.limits import Limits
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "Away",
     "Cluster",
     "Host",
+    "Intake",
+    "Replica",
     "Settles",
     "Surroundings",
     "Watcher",
@@ -152,6 +155,39 @@ class Thread(Protocol):
     def join(self, timeout: float | None = None) -> None: ...
 
 
+class Replica(Protocol):
+    """The members of another node's audience that are reached from here."""
+
+    def update(self, ids: Sequence[int]) -> Sequence[int]:
+        """Take in recipients; give those that are none, or none any more."""
+
+    def discard(self, ids: Sequence[int]) -> None:
+        """Take some out."""
+
+    def send(self, wire: bytes | memoryview, settles: Settles, members: int) -> bool:
+        """Hand a message to every member, of whom its sender counts so many; False, and nothing, if there are more."""
+
+    def close(self) -> None:
+        """Let go of all. What was sent still reaches them."""
+
+
+class Intake(Protocol):
+    """Where what comes in for the actors of one node is handed to, still encoded."""
+
+    node: str
+    counts: bool
+    """Whether this node counts as sent what is handed in here."""
+
+    def take(self, ids: Sequence[int], wire: bytes | memoryview, settles: Settles) -> None:
+        """Hand a message to the actors with these ids."""
+
+    def take_one(self, number: int, wire: bytes | memoryview, reply: Any, settles: Settles) -> None:
+        """Hand a question to the actor with this id."""
+
+    def replica(self, left: Callable[[Sequence[int]], None]) -> Replica:
+        """Give a replica for an audience, never refused room; `left` is told the ids of members that have ended."""
+
+
 class Host(Protocol):
     """A node, as actors, their references and their futures see it."""
 
@@ -177,6 +213,21 @@ class Host(Protocol):
     @property
     def sender(self) -> Any:
         """The Sender of the node."""
+
+    @property
+    def places(self) -> Places:
+        """Where recipients are reached, seen from this process."""
+
+    @property
+    def intake(self) -> Intake:
+        """Where what comes from other nodes is handed to."""
+
+    @property
+    def launch(self) -> Callable[[type, tuple[Any, ...], dict[str, Any]], PID] | None:
+        """Starts an actor of a class with its arguments in another process; None where actors live in this one."""
+
+    def inquire(self, what: str, pid: PID, reply: Any) -> None:
+        """Stop an actor of this node (`stop`), or see whether it lives (`probe`); `reply` is told whether it did."""
 
     def stop(self) -> None:
         """Stop the node."""

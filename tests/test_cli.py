@@ -439,7 +439,7 @@ BAD_OPTIONS = [
     (("--workers", "many"), "--workers: expected a whole number, not 'many'"),
     (("--workers", "0"), "workers must be a number from 1"),
     (("--workers", "2", "--worker-kind", "loop"), "workers=2"),
-    (("--worker-kind", "fibre"), "--worker-kind: expected thread or loop, not 'fibre'"),
+    (("--worker-kind", "fibre"), "--worker-kind: expected thread or loop or process, not 'fibre'"),
     (("--name", "a b"), "a node's name is"),
     (("--name", ""), "--name: expected a text"),
     (("--name",), "--name"),

@@ -57,8 +57,8 @@ def test_limits_are_given_by_name():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_ends_in_its_unit(name):
-    # Two have none: a number of timers, and a share.
-    assert name.endswith(("_bytes", "_s")) or name in {"timers_max", "drain_below"}
+    # Three have none: a number of timers, one of restarts, and a share.
+    assert name.endswith(("_bytes", "_s")) or name in {"timers_max", "worker_restarts_max", "drain_below"}
 
 
 def test_every_limit_says_what_it_means():

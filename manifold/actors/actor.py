@@ -81,8 +81,13 @@ class Actor(pykka.Actor):
 
         Arguments go to the constructor, which runs here; `on_start` runs on the actor's worker, before any message.
         Returns without waiting for it. Raises what the constructor raises, and NodeStopped.
+
+        On a node with worker processes the constructor runs in one of them: what it raises is logged, and the actor
+        is dead. TypeError names a class that cannot be imported there, or an argument that cannot be pickled.
         """
         host = ports.host()
+        if host.launch is not None:
+            return ActorRef(host.launch(cls, args, kwargs), cls)
         actor: Self = cls.__new__(cls, *args, **kwargs)
         try:
             actor.__init__(*args, **kwargs)  # type: ignore[misc]

@@ -62,32 +62,57 @@ class ActorRef(pykka.ActorRef[A]):
         return self.pid.id
 
     def is_alive(self) -> bool:
-        return self.pid._actor is not None
+        if self.pid._actor is not None:
+            return True
+        if (host := _far_host(self.pid)) is None:
+            return False
+        alive: Future[bool] = Future()
+        host.inquire("probe", self.pid, alive)
+        return bool(alive.get())
+
+    def proxy(self) -> Any:
+        if _far_host(self.pid) is not None:
+            msg = f"{self} lives in another process, and a proxy needs the actor itself: use ask() or tell()"
+            raise TypeError(msg)
+        return super().proxy()
 
     def tell(self, message: Any) -> None:
         pid = self.pid
-        if (actor := pid._actor) is None:
+        if (actor := pid._actor) is not None:
+            _put(actor, message, None)
+        elif (host := _far_host(pid)) is not None:
+            host.sender.send(pid, message, None, None, False)
+        else:
             raise _not_found(self)
-        _put(actor, message, None)
 
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
         pid = self.pid
         future: Future[Any] = Future.asked(pid)
-        if (actor := pid._actor) is None:
+        if (actor := pid._actor) is not None:
+            _put(actor, message, future)
+        elif (host := _far_host(pid)) is not None:
+            future = host.sender.ask(pid, message, None)
+        else:
             error = _not_found(self)
             future.set_exception((type(error), error, None))
-        else:
-            _put(actor, message, future)
         return future.get(timeout=timeout) if block else future
 
     def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
         # One future less, and no closure, than Pykka's: stopping 100,000 actors keeps as many of them open.
         future: Future[Any] = Future.asked(self.pid)
-        if (actor := self.pid._actor) is None:
-            future.set(False)
-        else:
+        if (actor := self.pid._actor) is not None:
             _put(actor, Stop(), future)
+        elif (host := _far_host(self.pid)) is not None:
+            host.inquire("stop", self.pid, future)
+        else:
+            future.set(False)
         return future.get(timeout=timeout) if block else future
+
+
+def _far_host(pid: PID) -> ports.Host | None:
+    """Give the node of an actor that lives in another process of it, if it does."""
+    host = ports.find_host(pid)
+    return None if host is None or host.places.of(pid) == host.id else host
 
 
 def _put(actor: Any, message: Any, reply: Any) -> None:

@@ -15,13 +15,16 @@ from manifold.errors import WouldDeadlock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["acquire", "blocking_wait", "is_worker_thread", "simulations", "worker_threads"]
+__all__ = ["acquire", "blocking_wait", "helpers", "is_worker_thread", "simulations", "worker_threads"]
 
 worker_threads: set[int] = set()
 """The identities of all threads that run workers."""
 
 simulations: dict[int, Callable[[Callable[[], bool], float | None], bool]] = {}
 """How threads that drive a simulation wait for a condition, by their identity: they must not stand still."""
+
+helpers: dict[int, Callable[[bool], None]] = {}
+"""Who does what the loop of a worker thread must not leave undone while it waits; told when a wait begins and ends."""
 
 _lock = threading.Lock()
 _waits_for: dict[int, frozenset[int]] = {}
@@ -56,11 +59,18 @@ def blocking_wait(producers: Iterable[int]) -> Iterator[None]:
             raise WouldDeadlock(msg)
         before = _waits_for.get(me, frozenset())
         _waits_for[me] = before | wanted
+    helper = helpers.get(me, _nobody)
+    helper(True)
     try:
         yield
     finally:
+        helper(False)
         with _lock:
             _waits_for[me] = before
+
+
+def _nobody(_waits: bool) -> None:
+    """Help."""
 
 
 def _leads_to(wanted: frozenset[int], me: int) -> bool:

@@ -176,7 +176,10 @@ _SETTINGS = {
     "cookie_file": _Setting("--cookie-file", "FILE", _text, "file with the cluster's secret; see manifold cookie"),
     "workers": _Setting("--workers", "N", _number, "how many workers; by default one per CPU core"),
     "worker_kind": _Setting(
-        "--worker-kind", "KIND", _one_of("thread", "loop"), "thread (the default), or loop: one worker, the main thread"
+        "--worker-kind",
+        "KIND",
+        _one_of("thread", "loop", "process"),
+        "thread (the default), loop: one worker, the main thread, or process: each worker a child process",
     ),
     "app": _Setting("--app", "MODULE:CALLABLE", _app, "called, or awaited, with the node when it has started"),
     "limits": _Setting("--limit", "NAME=VALUE", _limits, "one of manifold.Limits; may be repeated", repeats=True),

@@ -1,6 +1,7 @@
 """Answers between nodes: a value, or an exception in a form that says the same on the other side.
 
-Only Python's own exceptions are built again, from plain arguments; any other becomes a `RemoteError`. Nothing that
+Only Python's own exceptions, and those of this library that tell what became of the question, are built again, from
+plain arguments; any other becomes a `RemoteError`. Nothing that
 comes in names a class to be loaded.
 """
 
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from manifold.actors import ActorDeadError
 from manifold.core.bodies import Answer
 from manifold.core.codec import decode, encode
-from manifold.errors import MessageTooLarge, NotSerializable, RemoteError
+from manifold.errors import MessageTooLarge, NodeDown, NotSerializable, Overloaded, RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,8 @@ _OWN = {
     if isinstance(kind, type) and issubclass(kind, Exception) and kind.__name__ == name
 }
 _DEAD = "pykka.ActorDeadError"
+_DOWN = "manifold.NodeDown"
+_FULL = "manifold.Overloaded"
 
 
 class Reply:
@@ -47,19 +50,30 @@ class Reply:
         else:
             self._put(Answer(self._question, raised=False, value=data))
 
+    def pass_on(self, answer: Answer) -> None:
+        """Answer with what another process has answered, unread."""
+        self._put(answer._replace(question=self._question))
+
     def set_exception(self, exc_info: Any) -> None:
         """Answer with an exception."""
-        self._put(Answer(self._question, raised=True, value=_described(exc_info[1], self._max_bytes)))
+        # What was never raised, and so has no traceback, is no handler's: it says why none was called.
+        ours = exc_info[2] is None
+        self._put(Answer(self._question, raised=True, value=_described(exc_info[1], self._max_bytes, ours=ours)))
 
 
-def _described(error: BaseException, max_bytes: int) -> bytes:
+def _described(error: BaseException, max_bytes: int, *, ours: bool) -> bytes:
     said, text = _said(error), "".join(traceback.format_exception(error))
     kind = type(error)
     name = kind.__qualname__ if _OWN.get(kind.__name__) is kind else f"{kind.__module__}.{kind.__qualname__}"
+    args: list[object] = list(error.args)
     if kind is ActorDeadError:
         name = _DEAD
+    elif ours and isinstance(error, NodeDown):
+        name, args = _DOWN, [error.node, error.reason]
+    elif ours and isinstance(error, Overloaded):
+        name, args = _FULL, [list(error.nodes), error.shed, error.what]
     try:
-        data = encode([name, list(error.args), said, text])
+        data = encode([name, args, said, text])
         if len(data) <= max_bytes:
             return data
     except NotSerializable:
@@ -90,6 +104,8 @@ def exception_of(value: memoryview | bytes) -> Exception:
 def _built(name: str, args: list[Any] | None, text: str, traceback_text: str) -> Exception:
     if name == _DEAD:
         return ActorDeadError(text)
+    if name in (_DOWN, _FULL):
+        return _of_this_library(name, args, text, traceback_text)
     if (kind := _OWN.get(name)) is not None and args is not None:
         try:
             error: Exception = kind(*args)
@@ -97,4 +113,13 @@ def _built(name: str, args: list[Any] | None, text: str, traceback_text: str) ->
             return RemoteError(name, text, traceback_text)
         error.add_note(f"Raised on another node:\n{traceback_text}")
         return error
+    return RemoteError(name, text, traceback_text)
+
+
+def _of_this_library(name: str, args: list[Any] | None, text: str, traceback_text: str) -> Exception:
+    match name, args:
+        case "manifold.NodeDown", [str(node), str(reason)]:
+            return NodeDown(node, reason)
+        case "manifold.Overloaded", [list(nodes), int(shed), str(what)]:
+            return Overloaded(map(str, nodes), shed, what)
     return RemoteError(name, text, traceback_text)

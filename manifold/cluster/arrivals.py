@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from manifold.cluster.answers import Reply
 from manifold.cluster.tally import Arrival, LoneArrival, Tally
 from manifold.core.bodies import Ask, AudienceChange, AudienceSend, Down, Kind, Outcome, Send, Watch
-from manifold.core.codec import decode
 from manifold.core.pid import PID
 from manifold.errors import CodecError
 from manifold.ports import DEAD, SHED
@@ -19,7 +18,7 @@ from manifold.ports import DEAD, SHED
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from manifold.ports import Host, Settles
+    from manifold.ports import Host, Intake, Settles
 
     Put = Callable[[Kind, Sequence[bytes]], object]
 
@@ -27,8 +26,6 @@ __all__ = ["Arrivals"]
 
 _WAITING_BYTES = 256
 """What a message that waits here is reckoned to take, besides its bytes and 8 for a recipient."""
-
-_UNREADABLE = object()
 
 
 class _RemoteWatcher:
@@ -48,10 +45,21 @@ class _RemoteWatcher:
 
 
 class Arrivals:
-    """The receiving side of one peer. `put` queues a frame to it that must not be refused; `complain` logs."""
+    """The receiving side of one peer. `put` queues a frame to it that must not be refused; `complain` logs.
 
-    def __init__(self, host: Host, put: Put, tally: Tally, complain: Callable[[str, str], None]) -> None:
+    `intake` is whom the messages are handed to, by default the actors of this node.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        put: Put,
+        tally: Tally,
+        complain: Callable[[str, str], None],
+        intake: Intake | None = None,
+    ) -> None:
         self._host = host
+        self._intake = intake or host.intake
         self._put = put
         self._tally = tally
         self._complain = complain
@@ -81,37 +89,26 @@ class Arrivals:
     def _send(self, body: memoryview) -> None:
         sent = Send.unpack(body)
         settles = self._settles(sent.receipt, len(sent.ids), len(body))
-        if (message := self._read(sent.message, len(sent.ids), settles)) is _UNREADABLE:
-            return
-        if len(sent.ids) == 1:
-            self._host.local.take_one(sent.ids[0], message, None, settles)
-        else:
-            self._host.local.take(sent.ids, message, settles)
+        try:
+            self._intake.take(sent.ids, sent.message, settles)
+        except CodecError as error:
+            self._complain(f"a message that cannot be read here: {error}", "shed")
 
     def _audience_send(self, body: memoryview) -> None:
         sent = AudienceSend.unpack(body)
         settles = self._settles(sent.receipt, sent.members, len(body))
-        if (message := self._read(sent.message, sent.members, settles)) is _UNREADABLE:
-            return
         if (replica := self._replicas.get(sent.audience)) is None:
             # Offloaded while this node was known in an earlier session: those members have left.
             self._account(settles, DEAD, sent.members)
             return
-        with replica.lock:
-            if (members := len(replica)) <= sent.members:
-                replica.send(message, settles, None, sent.members, 0)
-                return
-        self._complain(f"a message to {sent.members} members of an audience that has {members}", "shed")
-        self._account(settles, SHED, sent.members)
-
-    def _read(self, data: bytes | memoryview, recipients: int, settles: Settles) -> Any:
-        """Decode a message; one that cannot be, for want of a registered type, say, counts as shed."""
         try:
-            return decode(data)
+            if replica.send(sent.message, settles, sent.members):
+                return
         except CodecError as error:
             self._complain(f"a message that cannot be read here: {error}", "shed")
-            self._account(settles, SHED, recipients)
-            return _UNREADABLE
+            return
+        self._complain(f"a message to {sent.members} members of an audience that has more", "shed")
+        self._account(settles, SHED, sent.members)
 
     def _account(self, settles: Settles, cause: int, recipients: int) -> None:
         """Account for all recipients of a message that reaches nobody. Those of none are accounted for already."""
@@ -124,17 +121,15 @@ class Arrivals:
             self._replicas.pop(change.audience, _NO_REPLICA).close()
             return
         if change.joins:
-            pids = [PID(self._host.id, number) for number in change.ids]
-            self._tell_left(change.audience, self._replica(change.audience).update(pids))
+            self._tell_left(change.audience, self._replica(change.audience).update(change.ids))
         elif (replica := self._replicas.get(change.audience)) is not None:
-            for number in change.ids:
-                replica.discard(number)
+            replica.discard(change.ids)
 
     def _replica(self, audience: int) -> Any:
         replica = self._replicas.get(audience)
         if replica is None:
-            left = lambda number: self._tell_left(audience, [number])  # noqa: E731
-            replica = self._replicas[audience] = self._host.local.roster(left)
+            left = lambda ids: self._tell_left(audience, ids)  # noqa: E731
+            replica = self._replicas[audience] = self._intake.replica(left)
         return replica
 
     def _tell_left(self, audience: int, ids: Sequence[int]) -> None:
@@ -146,19 +141,12 @@ class Arrivals:
         ask = Ask.unpack(body)
         limit = self._host.limits.message_max_bytes
         reply = Reply(ask.question, lambda answer: self._put(Kind.ANSWER, answer.pack()), limit)
-        settles = self._settles(0, 1, len(body))
-        try:
-            message = decode(ask.message)
-        except CodecError as error:
-            settles.settle(self._host.id, SHED, 1)
-            reply.set_exception((CodecError, error, None))
-        else:
-            self._host.local.take_one(ask.id, message, reply, settles)
+        self._intake.take_one(ask.id, ask.message, reply, self._settles(ask.receipt, 1, len(body)))
 
     def _watch(self, body: memoryview) -> None:
         watch = Watch.unpack(body)
         self._forget(watch.monitor)
-        pid = PID(self._host.id, watch.id)
+        pid = PID(self._intake.node, watch.id)
         watcher = _RemoteWatcher(watch.monitor, self._put, self._host, self._watchers)
         self._watchers[watch.monitor] = pid, watcher
         self._host.monitor(pid, watcher)
@@ -174,12 +162,12 @@ class Arrivals:
     def _settles(self, receipt: int, recipients: int, size_bytes: int) -> Settles:
         size = size_bytes + _WAITING_BYTES + 8 * recipients
         if recipients == 1 and not receipt:
-            return LoneArrival(self._tally, size)
+            return LoneArrival(self._tally, size, own=self._intake.counts)
 
         def complete(counts: list[int]) -> None:
             self._put(Kind.OUTCOME, Outcome(receipt, *counts).pack())
 
-        return Arrival(self._tally, recipients, size, complete if receipt else None)
+        return Arrival(self._tally, recipients, size, complete if receipt else None, own=self._intake.counts)
 
 
 class _NoReplica:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from manifold.core.bodies import AudienceChange
 from manifold.core.pid import PID
+from manifold.core.routing import node_of
 from manifold.errors import Overloaded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from manifold.cluster.cluster import Cluster
     from manifold.ports import Settles
@@ -24,9 +25,10 @@ __all__ = ["Away"]
 class Away:
     """One audience's members on other nodes; `number` names the audience to them."""
 
-    def __init__(self, cluster: Cluster, number: int) -> None:
+    def __init__(self, cluster: Cluster, number: int, left: Callable[[Sequence[int]], object] | None = None) -> None:
         self.lock = threading.Lock()
         self.number = number
+        self._left = left
         self._cluster = cluster
         self._members: dict[str, set[int]] = {}  # by each node that keeps a replica
 
@@ -36,10 +38,10 @@ class Away:
 
     def __iter__(self) -> Iterator[PID]:
         with self.lock:
-            return iter([PID(node, number) for node, ids in self._members.items() for number in ids])
+            return iter([PID(node_of(place), number) for place, ids in self._members.items() for number in ids])
 
     def __contains__(self, pid: PID) -> bool:
-        return pid.id in self._members.get(pid.node, ())
+        return pid.id in self._members.get(self._cluster.places.of(pid), ())
 
     def __del__(self) -> None:
         # Without the lock, and elsewhere: this may run inside any other code.
@@ -51,7 +53,7 @@ class Away:
         with self.lock:
             for node, pids in groups.items():
                 if (refused := self._join(node, pids)) is not None:
-                    full[node] = refused
+                    full[node_of(node)] = refused
         if full:
             raise Overloaded(full, sum(full.values()), "the outbox")
 
@@ -73,9 +75,32 @@ class Away:
             if pid not in self:
                 return
             change = AudienceChange(self.number, joins=False, ids=[pid.id])
-            if self._cluster.change_audience(pid.node, change) == 0:
+            place = self._cluster.places.of(pid)
+            if self._cluster.change_audience(place, change) == 0:
                 raise Overloaded([pid.node], 1, "the outbox")
-            self._drop(pid.node, [pid.id])
+            self._drop(place, [pid.id])
+
+    # For one that stands in for an audience of another node, which was granted room.
+
+    def take_in(self, groups: Mapping[str, Sequence[int]]) -> list[int]:
+        """Take in recipients by place, whatever waits there; give those that stayed out."""
+        outside: list[int] = []
+        with self.lock:
+            for place, ids in groups.items():
+                change = AudienceChange(self.number, joins=True, ids=ids)
+                if self._cluster.change_audience(place, change, must_fit=False):
+                    self._members.setdefault(place, set()).update(ids)
+                else:
+                    outside += ids
+        return outside
+
+    def take_out(self, place: str, number: int) -> None:
+        """Take one out, whatever waits there."""
+        with self.lock:
+            if number in self._members.get(place, ()):
+                change = AudienceChange(self.number, joins=False, ids=[number])
+                self._cluster.change_audience(place, change, must_fit=False)
+                self._drop(place, [number])
 
     def close(self) -> None:
         """Let go of all."""
@@ -95,11 +120,16 @@ class Away:
         """Members have ended; told by their node."""
         with self.lock:
             self._drop(node, ids)
+            self._tell(ids)
 
     def lost(self, node: str) -> None:
         """A node has gone down."""
         with self.lock:
-            self._members.pop(node, None)
+            self._tell(list(self._members.pop(node, ())))
+
+    def _tell(self, ids: Sequence[int]) -> None:
+        if self._left is not None and ids:
+            self._left(ids)
 
     def _drop(self, node: str, ids: Sequence[int]) -> None:
         # A node whose last member has left stays: it keeps a replica, and has to hear when the audience is closed.

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from manifold.cluster.away import Away
 from manifold.core.bodies import AudienceChange, AudienceSend, Kind, Send
+from manifold.core.routing import Places
 from manifold.errors import NodeDown
-from manifold.ports import SHED, UNREACHABLE
+from manifold.ports import DEAD, SHED, UNREACHABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +31,8 @@ _HEAD_BYTES = 64
 class Cluster:
     """The other nodes, as this one's senders see them. Empty until links are made; see `Hub`."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, places: Places | None = None) -> None:
+        self.places = places or Places("")
         self._frame_max_bytes = limits.packet_max_bytes
         self._roomy_below_bytes = limits.drain_below * limits.outbox_max_bytes
         self.peers: dict[str, Peer] = {}  # those that are up; changed on the I/O thread alone
@@ -71,17 +73,21 @@ class Cluster:
         taken = None if peer is None else peer.hand_off(kind, body, recipients, receipt)
         if taken:
             return 0
-        self._lose(UNREACHABLE if taken is None else SHED, node, recipients, receipt)
+        self._lose(self.absence(node)[0] if taken is None else SHED, node, recipients, receipt)
         return 0 if taken is None else recipients
 
-    def change_audience(self, node: str, change: AudienceChange) -> int | None:
-        """Hand off a change; of how many ids: fewer when the outbox is full. None when the node is not connected."""
+    def change_audience(self, node: str, change: AudienceChange, *, must_fit: bool = True) -> int | None:
+        """Hand off a change; of how many ids: fewer when the outbox is full. None when the node is not connected.
+
+        One that need not fit is never refused for want of room.
+        """
         peer = self.peers.get(node)
         if peer is None:
             return None
         room = (self._frame_max_bytes - _HEAD_BYTES) // 8
+        hand_off = peer.change_audience if must_fit else peer.put_change
         for start in range(0, len(change.ids), room):
-            taken = peer.change_audience(change._replace(ids=change.ids[start : start + room]))
+            taken = hand_off(change._replace(ids=change.ids[start : start + room]))
             if not taken:
                 return None if taken is None else start
         return len(change.ids)
@@ -91,16 +97,26 @@ class Cluster:
         if nodes:
             self.forgotten.append((number, nodes))
 
-    def ask(self, pid: PID, wire: bytes, future: Any) -> None:
+    def ask(self, pid: PID, wire: bytes, future: Any, receipt: Settles | None = None) -> None:
         """Ask an actor of another node. The future gets the answer, or why there is none."""
-        peer = self.peers.get(pid.node)
+        place = self.places.of(pid)
+        peer = self.peers.get(place)
         if peer is None:
-            future.set_exception((NodeDown, NodeDown(pid.node), None))
+            error = self.gone(pid)
+            future.set_exception((type(error), error, None))
             taken = None
         else:
-            taken = peer.ask(pid, wire, future)
+            taken = peer.ask(pid, wire, future, receipt)
         if not taken:
-            self._lose(UNREACHABLE if taken is None else SHED, pid.node, 1, None)
+            self._lose(self.absence(place)[0] if taken is None else SHED, place, 1, receipt)
+
+    def gone(self, pid: PID) -> Exception:
+        """Give the error of a question to a place that is not connected."""
+        return NodeDown(pid.node)
+
+    def absence(self, place: str) -> tuple[int, str]:  # noqa: ARG002
+        """Tell what becomes of what is for a place that is not connected, and what its monitors are told."""
+        return UNREACHABLE, "node down"
 
     def roomy(self) -> bool:
         """Tell whether every outbox is below its high-water mark."""
@@ -108,18 +124,19 @@ class Cluster:
 
     def monitor(self, pid: PID, watcher: Watcher) -> None:
         """Tell `watcher` when the actor has ended, or its node has gone down; at once if it is."""
-        peer = self.peers.get(pid.node)
+        place = self.places.of(pid)
+        peer = self.peers.get(place)
         if peer is None or not peer.monitor(pid, watcher):
-            watcher.on_end(pid, "node down")
+            watcher.on_end(pid, self.absence(place)[1])
 
     def demonitor(self, pid: PID, watcher: Watcher) -> None:
         """Take that back."""
-        if (peer := self.peers.get(pid.node)) is not None:
+        if (peer := self.peers.get(self.places.of(pid))) is not None:
             peer.demonitor(pid, watcher)
 
-    def audience(self) -> Away:
-        """Give the other nodes' side of a new audience."""
-        away = Away(self, next(self._numbers))
+    def audience(self, left: Callable[[Sequence[int]], object] | None = None) -> Away:
+        """Give the other nodes' side of a new audience; `left` is told of members that have ended."""
+        away = Away(self, next(self._numbers), left)
         self.audiences[away.number] = away
         return away
 
@@ -134,7 +151,7 @@ class Cluster:
         with self._lock:
             if self.peers.get(peer.node) is peer:
                 del self.peers[peer.node]
-            self._lost[UNREACHABLE] += lost
+            self._lost[peer.absence] += lost
             self._former = [before + now for before, now in zip(self._former, peer.settled, strict=True)]
             self._former_handoffs += peer.handoffs
             peer.counted = True
@@ -147,7 +164,9 @@ class Cluster:
             peers = [peer for peer in list(self.peers.values()) if not peer.counted]
             settled = [sum(counts) for counts in zip(self._former, *(peer.settled for peer in peers), strict=True)]
             handoffs = self._former_handoffs + sum(peer.handoffs for peer in peers)
-            return settled[0], settled[1], settled[2] + self._lost[SHED], self._lost[UNREACHABLE], handoffs
+            delivered, dead, shed = settled
+            lost = self._lost
+            return delivered, dead + lost[DEAD], shed + lost[SHED], lost[UNREACHABLE], handoffs
 
     def _lose(self, cause: int, node: str, number: int, receipt: Settles | None) -> None:
         with self._lock:

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from manifold.cluster.answers import exception_of
+from manifold.cluster.answers import Reply, exception_of
 from manifold.cluster.arrivals import Arrivals
 from manifold.cluster.tally import Tally
 from manifold.core.bodies import Answer, Ask, AudienceChange, Down, Kind, Members, Outcome, Watch
@@ -16,6 +16,7 @@ from manifold.core.codec import decode
 from manifold.core.frames import FrameTooLarge
 from manifold.core.link import LinkDown
 from manifold.core.link_terms import LinkError
+from manifold.core.routing import node_of
 from manifold.errors import CodecError, NodeDown, Overloaded
 from manifold.ports import UNREACHABLE
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from manifold.core.link import Link
     from manifold.core.pid import PID
-    from manifold.ports import Host, Settles, Watcher
+    from manifold.ports import Host, Intake, Settles, Watcher
 
 __all__ = ["Peer"]
 
@@ -37,6 +38,11 @@ _COMPLAINTS_MAX = 10
 class Peer:
     """One session with one other node. Senders on any thread put frames; the I/O thread does the rest."""
 
+    absence = UNREACHABLE
+    """What becomes of what was under way when the session ends."""
+    outside = 1
+    """Whether what is handed to it leaves the node."""
+
     def __init__(
         self,
         address: str,
@@ -45,6 +51,7 @@ class Peer:
         wake: Callable[[], None],
         left: Callable[[int, str, Sequence[int]], None],
         meet: Callable[[Sequence[tuple[str, str]]], None],
+        intake: Intake | None = None,
     ) -> None:
         self.address = address
         self.node = ""  # until it is up
@@ -68,7 +75,7 @@ class Peer:
         self._receipts: dict[int, tuple[Settles, int]] = {}
         self._monitors: dict[int, tuple[PID, Watcher]] = {}
         self._monitor_numbers: dict[Watcher, int] = {}
-        self.arrivals = Arrivals(host, self.put, self.tally, self._complain)
+        self.arrivals = Arrivals(host, self.put, self.tally, self._complain, intake)
         self._handlers: dict[int, Callable[[memoryview], None]] = {
             **self.arrivals.handlers,
             Kind.ANSWER: self._answered,
@@ -84,7 +91,7 @@ class Peer:
 
     # From any thread.
 
-    def put(self, kind: Kind, parts: Sequence[bytes]) -> bool | None:
+    def put(self, kind: int, parts: Sequence[bytes]) -> bool | None:
         """Queue a frame that may not be refused for want of room; None when the node is down."""
         with self.lock:
             if not self.up:
@@ -111,16 +118,21 @@ class Peer:
             if not self.up:
                 return None
             number = 0 if receipt is None else next(self._numbers)
+            if receipt is not None:  # before it is sent: the outcome may be here before `send` has returned
+                self._receipts[number] = receipt, recipients
             try:
                 self.link.send(kind, body(number))
             except (LinkError, FrameTooLarge) as error:
+                self._receipts.pop(number, None)
                 return self._refused(error)
-            if receipt is not None:
-                self._receipts[number] = receipt, recipients
             self.handed += recipients
-            self.handoffs += 1
+            self.handoffs += self.outside
         self._wake()
         return True
+
+    def put_change(self, change: AudienceChange) -> bool | None:
+        """Queue a change that may not be refused for want of room; None when the node is down."""
+        return self.put(Kind.AUDIENCE_CHANGE, change.pack())
 
     def change_audience(self, change: AudienceChange) -> bool | None:
         """Queue a change of an audience. False when the outbox is full, None when the node is down."""
@@ -140,14 +152,14 @@ class Peer:
             logger.error("node %s takes no such frame: %s", self.node, error)
         return None if isinstance(error, LinkDown) else False
 
-    def ask(self, pid: PID, wire: bytes, future: Any) -> bool | None:
+    def ask(self, pid: PID, wire: bytes, future: Any, receipt: Settles | None = None) -> bool | None:
         """Queue a question whose future gets the answer. False when the outbox is full, None when the node is down."""
         number = next(self._numbers)
         self._asks[number] = future
-        taken = self.hand_off(Kind.ASK, lambda _: Ask(number, pid.id, wire).pack(), 1, None)
+        taken = self.hand_off(Kind.ASK, lambda outcome: Ask(number, outcome, pid.id, wire).pack(), 1, receipt)
         if not taken and self._asks.pop(number, None) is not None:
             # Else the node went down meanwhile, and the future was told.
-            error = NodeDown(self.node) if taken is None else Overloaded([self.node], 1, "the outbox")
+            error = self.gone() if taken is None else Overloaded([node_of(self.node)], 1, "the outbox")
             future.set_exception((type(error), error, None))
         return taken
 
@@ -209,19 +221,29 @@ class Peer:
             lost = self.handed - sum(self.settled)
         self.arrivals.close()
         for future in _emptied(self._asks):
-            error = NodeDown(self.node, "it went down before it answered")
-            future.set_exception((NodeDown, error, None))
+            error = self.gone("it went down before it answered")
+            future.set_exception((type(error), error, None))
         for receipt, recipients in _emptied(self._receipts):
-            receipt.settle(self.node, UNREACHABLE, recipients)
+            receipt.settle(self.node, self.absence, recipients)
         for pid, watcher in _emptied(self._monitors):
-            watcher.on_end(pid, "node down")
+            watcher.on_end(pid, self.end)
         self._monitor_numbers.clear()
         return lost
+
+    end = "node down"
+    """The reason that monitors are told."""
+
+    def gone(self, reason: str = "not connected") -> Exception:
+        """Give the error of a question that nobody answers any more."""
+        return NodeDown(self.node, reason)
 
     def _answered(self, body: memoryview) -> None:
         answer = Answer.unpack(body)
         future = self._asks.pop(answer.question, None)
         if future is None:
+            return
+        if type(future) is Reply:
+            future.pass_on(answer)
             return
         try:
             value, error = (None, exception_of(answer.value)) if answer.raised else (decode(answer.value), None)

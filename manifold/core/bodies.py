@@ -110,21 +110,22 @@ class AudienceChange(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """A question to one actor, to be answered under `question`."""
+    """A question to one actor, to be answered under `question`; `receipt` is as in Send."""
 
     question: int
+    receipt: int
     id: int
     message: bytes | memoryview
 
     def pack(self) -> list[bytes]:
         """Give the body, in parts."""
-        return [_ASK.pack(0, self.question, self.id), bytes(self.message)]
+        return [_ASK.pack(0, self.question, self.receipt, self.id), bytes(self.message)]
 
     @classmethod
     def unpack(cls, body: memoryview) -> Ask:
         """Read a body; CodecError if it is none."""
-        meta, question, number = _head(_ASK, body)
-        return cls(question, number, _cut(body, _ASK.size + meta))
+        meta, question, receipt, number = _head(_ASK, body)
+        return cls(question, receipt, number, _cut(body, _ASK.size + meta))
 
 
 class Answer(NamedTuple):
@@ -185,6 +186,7 @@ class Outcome(NamedTuple):
     delivered: int
     dead: int
     shed: int
+    unreachable: int = 0
 
     def pack(self) -> list[bytes]:
         """Give the body, in parts."""
@@ -217,11 +219,11 @@ class Members(NamedTuple):
 _SEND = Struct("<HQI")
 _AUDIENCE_SEND = Struct("<HQQI")
 _CHANGE = Struct("<Q?")
-_ASK = Struct("<HQQ")
+_ASK = Struct("<HQQQ")
 _ANSWER = Struct("<Q?")
 _WATCH = Struct("<QQ")
 _DOWN = Struct("<Q")
-_OUTCOME = Struct("<QIII")
+_OUTCOME = Struct("<QIIII")
 
 
 def pack_ids(ids: Sequence[int]) -> bytes:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from manifold.core.hashing import SLOT_ORDER, SLOTS
+from manifold.core.hashing import SLOT_MASK, SLOT_ORDER, SLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from manifold.core.pid import PID
 
-__all__ = ["SlotTable", "assign", "group", "reassign"]
+__all__ = ["Places", "SlotPlaces", "SlotTable", "assign", "group", "node_of", "reassign"]
 
 SlotTable = tuple[int, ...]
 """Slot -> worker. A value: it is replaced, never changed."""
@@ -32,6 +32,59 @@ def group(pids: Sequence[PID]) -> dict[str, list[PID]]:
         except KeyError:
             groups[pid.node] = [pid]
     return groups
+
+
+def node_of(place: str) -> str:
+    """Give the node of a place: its id, or its id, a slash and the part of it that is meant."""
+    return place.partition("/")[0]
+
+
+class Places:
+    """Where recipients are reached, as one process sees it: `here`, or at another node, which is named by its id."""
+
+    def __init__(self, here: str) -> None:
+        self.here = here
+
+    def of(self, pid: PID) -> str:
+        """Give the place of one recipient."""
+        return pid.node
+
+    def group(self, pids: Sequence[PID]) -> dict[str, list[PID]]:
+        """Group recipients by place. Order within a place, and doubles, are kept."""
+        return group(pids)
+
+
+class SlotPlaces(Places):
+    """The same where the actors of this node are spread over several processes, by their hash slots."""
+
+    def __init__(self, here: str, by_slot: Sequence[str]) -> None:
+        super().__init__(here)
+        self._by_slot = by_slot
+
+    def of(self, pid: PID) -> str:
+        return self._by_slot[pid.id & SLOT_MASK] if pid.node == self.here else pid.node
+
+    def group(self, pids: Sequence[PID]) -> dict[str, list[PID]]:
+        groups = group(pids)
+        by_slot = self._by_slot
+        for pid in groups.pop(self.here, ()):
+            place = by_slot[pid.id & SLOT_MASK]
+            try:
+                groups[place].append(pid)
+            except KeyError:
+                groups[place] = [pid]
+        return groups
+
+    def group_ids(self, ids: Sequence[int]) -> dict[str, list[int]]:
+        """Group the ids of recipients of this node in the same way."""
+        by_slot = self._by_slot
+        groups: dict[str, list[int]] = {}
+        for number in ids:
+            try:
+                groups[by_slot[number & SLOT_MASK]].append(number)
+            except KeyError:
+                groups[by_slot[number & SLOT_MASK]] = [number]
+        return groups
 
 
 def assign(workers: int) -> SlotTable:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from manifold import ports
 from manifold.core.pid import PID
-from manifold.core.routing import group
 from manifold.delivery.roster import Roster
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class Audience:
         _check(pid)
         self._node.local.offload.catch_up()
         self._check_open()
-        if pid.node == self._node.id:
+        if self._is_here(pid):
             self._here.discard(pid.id)
         else:
             self._away.discard(pid)
@@ -60,7 +59,7 @@ class Audience:
             _check(pid)
         self._node.local.offload.catch_up()
         self._check_open()
-        groups = group(pids)
+        groups = self._node.places.group(pids)
         here = groups.pop(self._node.id, ())
         if groups:
             self._away.update(groups)
@@ -80,11 +79,14 @@ class Audience:
     def __contains__(self, pid: object) -> bool:
         if type(pid) is not PID:
             return False
-        return pid.id in self._here.members if pid.node == self._node.id else pid in self._away
+        return pid.id in self._here.members if self._is_here(pid) else pid in self._away
 
     def __iter__(self) -> Iterator[PID]:
         yield from self._here
         yield from self._away
+
+    def _is_here(self, pid: PID) -> bool:
+        return self._node.places.of(pid) == self._node.id
 
     def __repr__(self) -> str:
         return f"<Audience of {len(self)}{', closed' if self._closed else ''}>"

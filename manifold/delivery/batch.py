@@ -44,7 +44,7 @@ class Batch:
     `version` is the worker's, read before the list was made: while it stands, every actor in the list is there.
     """
 
-    __slots__ = ("actors", "at", "cost", "is_async", "message", "outside", "receipt", "version")
+    __slots__ = ("actors", "at", "cost", "delivered", "is_async", "message", "outside", "receipt", "version")
 
     def __init__(
         self, actors: Sequence[Actor], message: Any, receipt: Settles | None, version: int, cost: int, is_async: bool
@@ -56,6 +56,7 @@ class Batch:
         self.cost = cost
         self.is_async = is_async
         self.at = 0
+        self.delivered = 0
         self.outside = 0
 
     def open(self, worker: Worker) -> None:  # noqa: ARG002

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
@@ -60,6 +60,16 @@ class Stats(_Counts):
     """Actors running on this node."""
     workers: int
     queued_bytes: int
-    """What waits for the workers, counted as `Limits.worker_queue_max_bytes` counts."""
+    """What waits for the workers, counted as `Limits.worker_queue_max_bytes` counts; for worker processes with the
+    bytes of the messages."""
     handoffs: int
     """Hand-offs to other nodes."""
+
+    def plus(self, sent: int, settled: Sequence[int], actors: int, workers: int, queued_bytes: int) -> Stats:
+        """Give these counts with those of worker processes added, `settled` being by cause."""
+        delivered, dead, shed, unreachable = settled
+        return Stats(
+            self.sent + sent, self.delivered + delivered, self.dead + dead, self.shed + shed,
+            self.unreachable + unreachable, self.in_flight + sent - sum(settled),
+            self.actors + actors, workers, self.queued_bytes + queued_bytes, self.handoffs,
+        )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from manifold.actors import CONTROL, ActorDeadError, Notice, Overflow, Stop, Unwatch, Watch, registry
 from manifold.errors import Overloaded
-from manifold.ports import DEAD, SHED
+from manifold.ports import DEAD, DELIVERED, SHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -204,5 +204,6 @@ def dead_letters(worker: Worker, actor: Actor, items: Iterable[Item]) -> None:
 
 
 def dead_batch(worker: Worker, batch: Batch) -> None:
-    """Account for those of a batch who have not got it."""
+    """Account for those of a batch who have got it, and those who have not."""
+    worker.settle(batch.receipt, DELIVERED, batch.delivered)
     worker.settle(batch.receipt, DEAD, len(batch.waiting()))

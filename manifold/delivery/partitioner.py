@@ -7,6 +7,7 @@ never into one. Splitting a list is done before, outside of it, and again if the
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import weakref
 from functools import partial
@@ -26,7 +27,7 @@ from manifold.delivery.worker import Worker
 from manifold.errors import NodeStopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from manifold.actors import Actor
     from manifold.actors.mailbox import Inbox
@@ -45,7 +46,13 @@ Lanes = list[list["Actor"]]
 class Partitioner(Queues):
     """The actors and workers of one node."""
 
-    def __init__(self, host: Host, limits: Limits, loops: Sequence[asyncio.AbstractEventLoop | LoopThread]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        limits: Limits,
+        loops: Sequence[asyncio.AbstractEventLoop | LoopThread],
+        ids: Iterator[int] | None = None,
+    ) -> None:
         super().__init__(host, limits)
         self.actors: dict[int, Actor] = {}
         self.epoch = 0
@@ -54,7 +61,7 @@ class Partitioner(Queues):
         self.workers = [self._hire(index, loop) for index, loop in enumerate(loops)]
         self.empty: Future[None] = Future()
         self._table = assign(len(self.workers))
-        self._serial = 1  # so that no actor has the id 0
+        self._ids = ids or map(mint_id, itertools.count(1))  # so that no actor has the id 0
         # Actors whose constructor made their PID known before they are started, or never are.
         self._unstarted: weakref.WeakValueDictionary[int, Actor] = weakref.WeakValueDictionary()
 
@@ -79,10 +86,24 @@ class Partitioner(Queues):
             return pid
 
     def _mint(self, actor: Actor) -> PID:
-        pid = actor._pid = PID(self.host.id, mint_id(self._serial))
-        self._serial += 1
+        return self._name(actor, next(self._ids))
+
+    def _name(self, actor: Actor, number: int) -> PID:
+        pid = actor._pid = PID(self.host.id, number)
         link(pid, actor)
         return pid
+
+    def expect(self, actor: Actor, number: int) -> None:
+        """Give an actor, not started yet, the id that another process has minted for it."""
+        with self.lock:
+            self._unstarted[number] = actor
+            self._name(actor, number)
+
+    def run_first(self, act: Callable[[], object]) -> None:
+        """Have something done by the first worker, behind what is queued there."""
+        with self.lock:
+            self.workers[0].queue.append((Worker.call, act))
+            self.wake(self.workers[0])
 
     def admit(self, actor: Actor) -> None:
         """Start an actor. One with an `on_start` is begun by its worker, before any message."""

@@ -167,11 +167,18 @@ class Queues:
                 future.set(None)
 
     def counts(self, actors: int, elsewhere: Elsewhere) -> Stats:
-        """Count. What was settled is read before what was sent, so that nothing is ever settled but not sent."""
+        """Count."""
         with self.lock:
-            here = [worker.counts for worker in (*self.workers, *self.former)]
-            delivered, dead, shed = map(sum, zip(self._settled, elsewhere[:3], *here, strict=True))
-            sent = self.sent
+            return self.count(actors, elsewhere)
+
+    def count(self, actors: int, elsewhere: Elsewhere) -> Stats:
+        """Count, without the lock: only where no worker comes or goes.
+
+        What was settled is read before what was sent, so that nothing is ever settled but not sent.
+        """
+        here = [worker.counts for worker in (*self.workers, *self.former)]
+        delivered, dead, shed = map(sum, zip(self._settled, elsewhere[:3], *here, strict=True))
+        sent = self.sent
         unreachable, handoffs = elsewhere[3:]
         in_flight = sent - delivered - dead - shed - unreachable
         return Stats(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from manifold.actors import Future
 from manifold.actors.waiting import blocking_wait, is_worker_thread
+from manifold.core.routing import node_of
 from manifold.delivery.counts import Outcome
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class Receipt:
             self._threads[thread] += recipients
 
     def settle(self, node: str, cause: int, number: int) -> None:
-        """Account for some of the recipients on one node."""
+        """Account for some of the recipients at one place."""
+        node = node_of(node)
         with self._lock:
             counts = self._counts.get(node)
             if counts is None:

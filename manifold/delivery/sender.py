@@ -9,7 +9,7 @@ from manifold.actors import ActorDeadError, AnyRef, Future
 from manifold.actors.foreign import pid_of
 from manifold.core.codec import encode
 from manifold.core.pid import PID
-from manifold.core.routing import group
+from manifold.core.routing import node_of
 from manifold.delivery.audience import Audience
 from manifold.delivery.queues import HANDOFF_BYTES, RECIPIENT_BYTES
 from manifold.delivery.receipt import Receipt
@@ -65,7 +65,7 @@ class Sender:
         return future
 
     def _ask(self, pid: PID, message: Any, future: Future[Any]) -> Exception | None:
-        if pid.node != self._node.host.id:
+        if not self._is_here(pid):
             wire = self._encode(message)
             self._node.count_sent(1)
             self._node.behind(lambda: self._node.host.cluster.ask(pid, wire, future))
@@ -82,10 +82,10 @@ class Sender:
             self._node.post(actor, message)
         elif self._node.offload.holds():
             self._send_later([pid], message, None, None)
-        elif pid.node != self._node.host.id:
+        elif (place := self._node.host.places.of(pid)) != self._node.host.id:
             wire = self._encode(message)
             self._node.count_sent(1)
-            self._raise_if({pid.node: self._node.host.cluster.send(pid.node, (pid.id,), wire, None)})
+            self._raise_if({place: self._node.host.cluster.send(place, (pid.id,), wire, None)})
         else:
             self._raise_if(self._send_any([pid], message, None, None, uncounted=1))
 
@@ -113,7 +113,7 @@ class Sender:
         wire: bytes | None = None,
     ) -> dict[str, int]:
         """Hand a message to recipients anywhere; how many were shed, by node."""
-        groups = group(pids)
+        groups = self._node.host.places.group(pids)
         here = groups.pop(self._node.host.id, None)
         wire = (wire or data or self._encode(message)) if groups else None
         self._node.count_sent(uncounted)
@@ -155,7 +155,7 @@ class Sender:
         try:
             return self._encode(message)
         except (NotSerializable, MessageTooLarge):
-            if any(pid.node != self._node.host.id for pid in pids):
+            if not all(map(self._is_here, pids)):
                 raise
             return None
 
@@ -191,6 +191,9 @@ class Sender:
         except ActorDeadError:
             return PID(self._node.host.id, 0)  # nobody's: what is sent to it counts as dead
 
+    def _is_here(self, pid: PID) -> bool:
+        return self._node.host.places.of(pid) == self._node.host.id
+
     def _encode(self, message: Any) -> bytes:
         data = encode(message)
         if len(data) > self._node.limits.message_max_bytes:
@@ -198,9 +201,9 @@ class Sender:
         return data
 
     def _raise_if(self, shed: dict[str, int]) -> None:
-        full = {node: number for node, number in shed.items() if number}
+        full = [place for place, number in shed.items() if number]
         if full:
-            raise Overloaded(full, sum(full.values()), "a queue")
+            raise Overloaded(dict.fromkeys(map(node_of, full)), sum(shed.values()), "a queue")
 
 
 def _listed(to: Any) -> Sequence[Any]:

@@ -23,7 +23,7 @@ from manifold.delivery.batch import opened
 from manifold.ports import DELIVERED
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from manifold.actors import Actor
     from manifold.delivery.batch import Batch, Part
@@ -136,11 +136,23 @@ class Worker:
         finally:
             self.draining = False
 
+    def work_after(self, act: Callable[[], object]) -> None:
+        """Do something on this thread, then handle what it has queued, right away if this worker was at rest."""
+        with self.node.lock:
+            rested, self.awake = not self.awake, True
+        act()
+        if rested:
+            self._drain()
+
     def work_off(self) -> None:
         """Work off all that is queued, now."""
         while self.queue:
             method, *args = self.queue.popleft()
             method(self, *args)
+
+    def call(self, act: Callable[[], object]) -> None:
+        """Do something that is no message, in its turn."""
+        act()
 
     # One message.
 
@@ -161,8 +173,8 @@ class Worker:
         """Give an actor its turn with a message or a control message; gives what is still to be awaited."""
         if type(message) in CONTROL:
             return life.control(self, actor, message, reply)
-        if receipt is None:  # counted before its answer can be seen
-            self.counts[DELIVERED] += 1
+        if receipt is None or reply is not None:  # counted before its answer can be seen
+            self.settle(receipt, DELIVERED, 1)
             return self.handle(actor, message, reply)
         rest = self.handle(actor, message, reply)
         self.settle(receipt, DELIVERED, 1)
@@ -195,6 +207,7 @@ class Worker:
             self.queue.appendleft((Worker.batch, batch))
         else:
             self.done_bytes += batch.cost
+            self.settle(batch.receipt, DELIVERED, batch.delivered)
             batch.close(self)
 
     def _pace(self, took: float) -> None:
@@ -211,7 +224,10 @@ class Worker:
         run = self._run_async if batch.is_async else self._run
         outside = run(actors, batch)
         batch.outside += outside
-        self.settle(batch.receipt, DELIVERED, len(actors) - outside)
+        if batch.receipt is None:
+            self.counts[DELIVERED] += len(actors) - outside
+        else:  # told once for the whole batch, for that takes locks
+            batch.delivered += len(actors) - outside
 
     def _run_async(self, actors: Sequence[Actor], batch: Batch) -> int:
         message = batch.message
@@ -363,6 +379,7 @@ class Worker:
             self._settle(actor)
         finally:
             self.tasks.discard(asyncio.current_task(self.loop))
+            self.node.relieve()
 
     def _settle(self, actor: Actor) -> None:
         """The actor is idle again and at home; or it moves on with what waits for it; or it has ended."""

@@ -18,11 +18,11 @@ VALUES = st.one_of(
     st.builds(bodies.Send, U64, IDS, MESSAGE),
     st.builds(bodies.AudienceSend, U64, U64, U32, MESSAGE),
     st.builds(bodies.AudienceChange, U64, st.booleans(), IDS),
-    st.builds(bodies.Ask, U64, U64, MESSAGE),
+    st.builds(bodies.Ask, U64, U64, U64, MESSAGE),
     st.builds(bodies.Answer, U64, st.booleans(), MESSAGE),
     st.builds(bodies.Watch, U64, U64),
     st.builds(bodies.Down, U64, st.text(max_size=40)),
-    st.builds(bodies.Outcome, U64, U32, U32, U32),
+    st.builds(bodies.Outcome, U64, U32, U32, U32, U32),
     st.builds(bodies.Members, st.lists(st.tuples(st.text(max_size=9), st.text(max_size=9)), max_size=5)),
 )
 CLASSES = [
@@ -40,7 +40,7 @@ SMALLEST = [
     bodies.Send(0, [], b""),
     bodies.AudienceSend(0, 0, 0, b""),
     bodies.AudienceChange(0, False, []),
-    bodies.Ask(0, 0, b""),
+    bodies.Ask(0, 0, 0, b""),
     bodies.Answer(0, False, b""),
     bodies.Watch(0, 0),
     bodies.Down(0, ""),
@@ -49,7 +49,7 @@ SMALLEST = [
 WITH_MESSAGE = [
     bodies.Send(5, [1, 2, 2**64 - 1], b"hello"),
     bodies.AudienceSend(9, 5, 3, b"hello"),
-    bodies.Ask(5, 77, b"hello"),
+    bodies.Ask(5, 6, 77, b"hello"),
 ]
 
 

@@ -1,0 +1,94 @@
+"""What comes in for the actors of this process: read once, and handed to the Partitioner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from manifold.core.codec import decode
+from manifold.core.pid import PID
+from manifold.errors import CodecError
+from manifold.ports import SHED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from manifold.ports import Host, Settles
+
+__all__ = ["Intake"]
+
+
+class Intake:
+    """The way in. Called in the order in which the other side sent; what is taken is queued before it returns."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.node = host.id
+        self.counts = False
+
+    def take(self, ids: Sequence[int], wire: bytes | memoryview, settles: Settles) -> None:
+        """Hand a message to the actors with these ids. CodecError if it cannot be read: then it counts as shed."""
+        message = self.read(wire, len(ids), settles)
+        if len(ids) == 1:
+            self._host.local.take_one(ids[0], message, None, settles)
+        else:
+            self._host.local.take(ids, message, settles)
+
+    def take_one(self, number: int, wire: bytes | memoryview, reply: Any, settles: Settles) -> None:
+        """Hand a question to the actor with this id."""
+        try:
+            message = decode(wire)
+        except CodecError as error:
+            settles.settle(self.node, SHED, 1)
+            reply.set_exception((CodecError, error, None))
+        else:
+            self._host.local.take_one(number, message, reply, settles)
+
+    def replica(self, left: Callable[[Sequence[int]], None]) -> _Replica:
+        """Give a replica for an audience, never refused room; `left` is told the ids of members that have ended."""
+        return _Replica(self, self._host.local.roster(lambda number: left([number])))
+
+    def read(self, wire: bytes | memoryview, recipients: int, settles: Settles) -> Any:
+        """Decode a message. CodecError if it cannot be, for want of a registered type, say: then it counts as shed."""
+        try:
+            return decode(wire)
+        except CodecError:
+            if recipients:
+                settles.settle(self.node, SHED, recipients)
+            raise
+
+
+class _Replica:
+    """The members of another's audience that live in this process."""
+
+    def __init__(self, intake: Intake, roster: Any) -> None:
+        self._intake = intake
+        self._roster = roster
+
+    def update(self, ids: Sequence[int]) -> Sequence[int]:
+        """Take in actors; give the ids of those that do not run."""
+        missing: Sequence[int] = self._roster.update([PID(self._intake.node, number) for number in ids])
+        return missing
+
+    def discard(self, ids: Sequence[int]) -> None:
+        """Take some out."""
+        for number in ids:
+            self._roster.discard(number)
+
+    def __len__(self) -> int:
+        return len(self._roster)
+
+    def send(self, wire: bytes | memoryview, settles: Settles, members: int) -> bool:
+        """Hand a message to every member, of whom its sender counts so many; False, and nothing, if there are more.
+
+        CodecError if it cannot be read: then it counts as shed.
+        """
+        message = self._intake.read(wire, members, settles)
+        with self._roster.lock:
+            if len(self._roster) > members:
+                return False
+            self._roster.send(message, settles, None, members, 0)
+        return True
+
+    def close(self) -> None:
+        """Let go of all. What was sent still reaches them."""
+        self._roster.close()

@@ -1,0 +1,96 @@
+"""A peer at the other end of a pipe: everything that nodes say to each other, and two questions more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from manifold.actors import ActorDeadError
+from manifold.cluster.answers import Reply
+from manifold.cluster.peer import Peer
+from manifold.core.bodies import Kind
+from manifold.core.codec import encode
+from manifold.core.link_terms import LinkError
+from manifold.core.pid import PID
+from manifold.ports import DEAD
+from manifold.processes.talk import Question, Word
+from manifold.transport.pipe import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from manifold.core.link import Link
+    from manifold.ports import Host, Intake
+    from manifold.transport.pipe import Pipe
+
+__all__ = ["PipePeer", "WorkerPeer"]
+
+
+class PipePeer(Peer):
+    """One conversation over a pipe. It is up from the start, and `place` is where its recipients are reached."""
+
+    outside = 0
+
+    def __init__(
+        self,
+        place: str,
+        pipe: Pipe,
+        number: int,
+        host: Host,
+        left: Callable[[int, str, Sequence[int]], None],
+        intake: Intake,
+    ) -> None:
+        super().__init__("", cast("Link", Channel(pipe, number)), host, _nothing, left, _meet, intake)
+        self.node = place
+        self.up = True
+        self._host = host
+        self._of_node = intake.node
+        self._handlers[Word.STOP] = lambda body: self._inquired("stop", body)
+        self._handlers[Word.PROBE] = lambda body: self._inquired("probe", body)
+
+    def inquire(self, what: str, pid: PID, future: Any) -> None:
+        """Stop an actor (`stop`), or find out whether it lives (`probe`); the future is told whether it did."""
+        number = next(self._numbers)
+        self._asks[number] = future
+        word = Word.STOP if what == "stop" else Word.PROBE
+        if not self.put(word, Question(number, pid.id).pack()) and self._asks.pop(number, None) is not None:
+            future.set(False)
+
+    def _inquired(self, what: str, body: memoryview) -> None:
+        question = Question.unpack(body)
+        reply = Reply(question.number, lambda answer: self.put(Kind.ANSWER, answer.pack()), 1 << 16)
+        self._host.inquire(what, PID(self._of_node, question.id), reply)
+
+
+class WorkerPeer(PipePeer):
+    """What a main process says to one of its workers: when that one dies, what was for it is dead."""
+
+    absence = DEAD
+    end = "its worker process died"
+
+    def gone(self, reason: str = "") -> Exception:  # noqa: ARG002
+        return ActorDeadError(f"{self.node}: {self.end}")
+
+    def start(self, number: int, call: bytes) -> bool:
+        """Have an actor started under an id; False if there is no room, or nobody there."""
+        with self.lock:
+            try:
+                self.link.send(Word.START, [number.to_bytes(8, "little"), call])
+            except LinkError:
+                return False
+        return True
+
+    def know(self, cls: type, future: Any) -> None:
+        """Find out whether the worker can import a class; the future raises why it cannot."""
+        number = next(self._numbers)
+        self._asks[number] = future
+        name = encode([cls.__module__, cls.__qualname__])
+        if not self.put(Word.KNOW, [*Question(number, 0).pack(), name]) and self._asks.pop(number, None) is not None:
+            future.set_exception((ActorDeadError, self.gone(), None))
+
+
+def _meet(nodes: object) -> None:
+    """Nobody is met over a pipe."""
+
+
+def _nothing() -> None:
+    """Nobody has to be woken: what is sent is written at once."""

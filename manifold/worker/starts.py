@@ -1,0 +1,74 @@
+"""How actors begin in a worker process: under an id that the main process has minted, of a class that is found here."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pickle
+from functools import reduce
+from multiprocessing import spawn
+from typing import TYPE_CHECKING, Any
+
+from manifold.errors import ManifoldError, NodeStopped
+
+if TYPE_CHECKING:
+    from manifold.actors import Actor
+    from manifold.delivery.partitioner import Partitioner
+
+__all__ = ["find_class", "import_main", "start_actor"]
+
+logger = logging.getLogger("pykka")
+
+_main: dict[str, Any] = {}
+
+
+def know_main(data: dict[str, Any]) -> None:
+    """Say how the program's main module would be imported, should something be wanted of it."""
+    _main.update(data)
+
+
+def import_main() -> None:
+    """Import the program's main module, the first time. ManifoldError says what is wrong with it."""
+    data = dict(_main)
+    _main.clear()
+    try:
+        spawn.prepare(data)
+    except BaseException as error:
+        msg = (
+            f"a worker process imports the program's main module for what is defined there, and that raised "
+            f"{type(error).__name__}: {error}. What starts a node belongs behind `if __name__ == '__main__':`."
+        )
+        raise ManifoldError(msg) from error
+
+
+def find_class(module: str, name: str) -> Any:
+    """Import a class by its name; raises what the import raises, and AttributeError."""
+    if module == "__main__":
+        import_main()
+    return reduce(getattr, name.split("."), importlib.import_module(module))
+
+
+def start_actor(local: Partitioner, body: memoryview) -> None:
+    """Have the actor started that a frame describes. Messages that follow wait for it."""
+    number = int.from_bytes(body[:8], "little")
+    try:
+        cls, args, kwargs = pickle.loads(body[8:])  # noqa: S301  # from the main process
+        actor = cls.__new__(cls, *args, **kwargs)
+    except BaseException:
+        logger.exception("An actor could not be started in a worker process:")
+        return
+    local.expect(actor, number)
+    local.run_first(lambda: _construct(local, actor, args, kwargs))
+
+
+def _construct(local: Partitioner, actor: Actor, args: Any, kwargs: Any) -> None:
+    try:
+        actor.__init__(*args, **kwargs)  # type: ignore[misc]
+    except BaseException:
+        logger.exception("Unhandled exception in the constructor of %s:", actor)
+        local.abandon(actor)
+        return
+    try:
+        local.admit(actor)
+    except NodeStopped:
+        local.abandon(actor)

@@ -1,0 +1,238 @@
+"""Actors that the tests start in worker processes: all can be imported, and say over messages what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+import time
+import warnings
+from typing import Any
+
+import manifold
+from manifold import Down
+
+GOT = "what have you got"
+WHERE = "which process are you in"
+
+
+class Recorder(manifold.Actor):
+    """Keeps what it gets; tells it, and where it is, when asked."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        self.given = given, named
+        self.got: list[Any] = []
+
+    def on_receive(self, message: Any) -> Any:
+        if message == GOT:
+            return list(self.got)
+        if message == WHERE:
+            return os.getpid()
+        if message == "given":
+            return self.given
+        if message == "stats":
+            return dict(self.node.stats())
+        if message == "nodes":
+            return self.node.nodes()
+        self.got.append(message)
+        return message
+
+
+class AsyncRecorder(Recorder):
+    """The same, and gives way to others in the middle of every message."""
+
+    mailbox_max = 1_000_000
+
+    async def on_receive(self, message: Any) -> Any:
+        await asyncio.sleep(0)
+        return super().on_receive(message)
+
+
+class Failing(Recorder):
+    """Raises in its constructor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        raise RuntimeError("the constructor failed")
+
+
+class FailingStart(Recorder):
+    """Raises in on_start."""
+
+    def on_start(self) -> None:
+        raise RuntimeError("on_start failed")
+
+
+class Custom(Exception):
+    """An exception of the program's own."""
+
+
+class Doer(Recorder):
+    """Does what it is told: `[what, ...]`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.audience: manifold.Audience | None = None
+        self.children: list[Any] = []
+
+    def on_receive(self, message: Any) -> Any:
+        if type(message) is Down:
+            self.got.append(["down", message.pid, message.reason])
+            return None
+        if type(message) is list and message and type(message[0]) is str and hasattr(self, f"do_{message[0]}"):
+            return getattr(self, f"do_{message[0]}")(*message[1:])
+        return super().on_receive(message)
+
+    def do_send(self, to: Any, message: Any) -> None:
+        manifold.send(to, message)
+
+    def do_send_many(self, to: Any, first: int, number: int) -> None:
+        for n in range(first, first + number):
+            manifold.send(to, n)
+
+    async def do_receipt(self, to: Any, message: Any) -> Any:
+        receipt = manifold.send(to, message, receipt=True)
+        return {node: dict(outcome) for node, outcome in (await receipt).items()}
+
+    def do_ask(self, pid: Any, message: Any) -> Any:
+        return manifold.ask(pid, message, timeout=10).get()
+
+    def do_try(self, pid: Any, message: Any) -> Any:
+        try:
+            return manifold.ask(pid, message, timeout=10).get()
+        except Exception as error:
+            return [type(error).__name__, str(error)]
+
+    def do_spawn(self, number: int) -> Any:
+        pids = [Recorder.start().pid for _ in range(number)]
+        return [os.getpid(), pids]
+
+    def do_doer(self) -> manifold.PID:
+        return Doer.start().pid
+
+    def do_where(self, pid: Any) -> int:
+        return manifold.ask(pid, WHERE, timeout=10).get()
+
+    def do_gather(self, pids: Any) -> int:
+        self.audience = manifold.Audience(pids)
+        return len(self.audience)
+
+    def do_size(self) -> int:
+        assert self.audience is not None
+        return len(self.audience)
+
+    def do_fan(self, message: Any) -> None:
+        manifold.send(self.audience, message)
+
+    def do_fan_receipt(self, message: Any) -> Any:
+        return self.do_receipt(self.audience, message)
+
+    def do_discard(self, pid: Any) -> None:
+        assert self.audience is not None
+        self.audience.discard(pid)
+
+    def do_drop(self) -> None:
+        assert self.audience is not None
+        self.audience.close()
+        self.audience = None
+
+    def do_monitor(self, pid: Any) -> None:
+        self.ref = self.monitor(pid)
+
+    def do_demonitor(self) -> None:
+        self.demonitor(self.ref)
+
+    def do_stop(self, ref_of: Any) -> bool:
+        return manifold.ActorRef(ref_of, Recorder).stop()
+
+    def do_alive(self, ref_of: Any) -> bool:
+        return manifold.ActorRef(ref_of, Recorder).is_alive()
+
+    def do_tell(self, ref_of: Any, message: Any) -> None:
+        manifold.ActorRef(ref_of, Recorder).tell(message)
+
+    def do_later(self, delay_s: float, to: Any, message: Any) -> None:
+        manifold.send_after(delay_s, to, message)
+
+    def do_offload(self, to: Any, numbers: int) -> None:
+        for n in range(numbers):
+            manifold.send(to, n, send_mode="offload" if n % 3 == 0 else None)
+
+    def do_raise(self, what: str) -> None:
+        raise {"value": ValueError("no such value"), "custom": Custom("our own")}[what]
+
+    def do_exit(self) -> None:
+        raise SystemExit(3)
+
+    def do_kill(self, number: int = signal.SIGKILL) -> None:
+        os.kill(os.getpid(), number)
+
+    def do_log(self, level: int, text: str) -> None:
+        logging.getLogger("tests.worker").log(level, text)
+
+    def do_log_exception(self) -> None:
+        try:
+            raise ValueError("deep inside")
+        except ValueError:
+            logging.getLogger("tests.worker").exception("it went wrong")
+
+    def do_raise_in_thread(self) -> None:
+        def fail() -> None:
+            raise KeyError("in a thread")
+
+        threading.Thread(target=fail).start()
+
+    def do_block(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def do_stop_node(self) -> None:
+        self.node.stop()
+
+    def do_warn(self) -> None:
+        warnings.warn("nobody minds", stacklevel=1)
+
+    def do_die_by_itself(self) -> None:
+        self.stop()
+
+    def do_relay(self, first: Any, second: Any, number: int) -> None:
+        """Interleave single sends, lists and the audience."""
+        for n in range(number):
+            manifold.send([first, second][: 1 + n % 2] if n % 3 else first, n)
+
+
+class AsyncDoer(Doer):
+    """The same, awaiting what it asks."""
+
+    async def on_receive(self, message: Any) -> Any:
+        if type(message) is list and message[0] == "ask":
+            return await manifold.ask(message[1], message[2], timeout=10)
+        return super().on_receive(message)
+
+
+STARTED: list[Any] = []
+
+
+def note_start() -> None:
+    """For on_worker_start: a plain function."""
+    asyncio.get_running_loop()
+    STARTED.append(os.getpid())
+
+
+async def open_slowly() -> None:
+    """For on_worker_start: an async one."""
+    await asyncio.sleep(0.05)
+    STARTED.append(os.getpid())
+
+
+def refuse_to_start() -> None:
+    """For on_worker_start: one that fails."""
+    raise RuntimeError("no database")
+
+
+class Started(manifold.Actor):
+    """Tells what on_worker_start has noted in its process."""
+
+    def on_receive(self, message: Any) -> Any:
+        return [os.getpid(), STARTED]
