@@ -108,8 +108,9 @@ class Ring:
             raise ValueError(f"how many nodes to find must be 0 or more, not {n}")
         data = _bytes(key)
         found = dict.fromkeys([self._pinned[data]] if data in self._pinned else [])
+        enough = min(n, len(self.nodes))
         for node in self._circle.clockwise(xxh3_64_intdigest(data)):
-            if len(found) >= min(n, len(self.nodes)):
+            if len(found) >= enough:
                 break
             found[node] = None
         return list(found)[:n]
@@ -200,9 +201,9 @@ def _pins(overrides: Mapping[K, str]) -> dict[bytes, str]:
     return {_bytes(key): node for key, node in overrides.items()}
 
 
-def _weights(nodes: Nodes) -> dict[str, float]:
+def _weights(nodes: Nodes) -> Mapping[str, float]:
     if isinstance(nodes, Mapping):
-        return dict(nodes)
+        return nodes
     weights: dict[str, float] = {}
     for node in [nodes] if isinstance(nodes, str) else nodes:
         if node in weights:

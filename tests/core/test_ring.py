@@ -103,6 +103,15 @@ def test_a_key_belongs_to_the_node_that_the_rule_names(ring, keys):
     assert ring.find_all(iter(keys)) == expected
 
 
+@pytest.mark.parametrize(
+    ("weight", "replicas", "points"),
+    [(1, 512, 512), (2, 512, 1024), (2.5, 5, 12), (0.99, 10, 9), (0.5, 1, 1), (1e-300, 512, 1), (True, 7, 7)],
+)
+def test_a_node_has_replicas_times_weight_points_rounded_down_but_at_least_one(weight, replicas, points):
+    for ring in (Ring({"a": weight}, replicas=replicas), Ring(replicas=replicas).add("a", weight)):
+        assert len(ring._circle.points) == points
+
+
 @given(rings(), st.text())
 def test_a_str_stands_for_its_utf_8(ring, text):
     assert ring.find(text) == ring.find(text.encode())
