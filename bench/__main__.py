@@ -1,4 +1,4 @@
-"""The command line: `python -m bench local`, `... cluster`. A subcommand is one function from options to a status."""
+"""The command line: `python -m bench local`, `cluster`, `ring`. A subcommand is a function from options to a status."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bench import figures, report, tables
+from bench import figures, report, ring, tables
 from bench.cluster import figures as cluster_figures
 from bench.cluster import tables as cluster_tables
 from bench.machine import facts, load, versions
-from bench.plan import CLUSTER_SECTIONS, SECTIONS, make_cluster_plan, make_plan
+from bench.plan import CLUSTER_SECTIONS, RING_SECTIONS, SECTIONS, make_cluster_plan, make_plan, make_ring_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from bench.figures import Figure
-    from bench.plan import ClusterPlan, Plan
+    from bench.plan import AnyPlan
     from bench.report import Record, Table
 
 _RESULTS = Path(__file__).parent / "results"
@@ -54,6 +54,9 @@ _SUITES = {
         cluster_tables.TABLES,
         cluster_figures.figures,
     ),
+    "ring": _Suite(
+        {section: ("bench.ring", f"measure_{section}") for section in RING_SECTIONS}, ring.TABLES, ring.figures
+    ),
 }
 
 
@@ -79,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     size.add_argument("--large", action="store_true", help="go up to a million recipients, actors and tasks")
     cluster = commands.add_parser("cluster", help="nodes in several processes on this machine")
     _add_options(cluster, CLUSTER_SECTIONS)
+    keys = commands.add_parser("ring", help="which node a key belongs to, beside the other ways to tell")
+    _add_options(keys, RING_SECTIONS)
     redraw = commands.add_parser("draw", help="draw the plots of results again")
     redraw.set_defaults(run=_redraw)
     every = sorted(_RESULTS.glob("*.json"))
@@ -126,13 +131,15 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(options: argparse.Namespace) -> Plan | ClusterPlan:
+def _plan(options: argparse.Namespace) -> AnyPlan:
+    if options.command == "ring":
+        return make_ring_plan(quick=options.quick, rounds=options.rounds)
     if options.command == "cluster":
         return make_cluster_plan(quick=options.quick, rounds=options.rounds)
     return make_plan(quick=options.quick, large=options.large, rounds=options.rounds)
 
 
-def _measure(section: str, suite: _Suite, plan: Plan | ClusterPlan) -> Any:
+def _measure(section: str, suite: _Suite, plan: AnyPlan) -> Any:
     began, load_before = time.monotonic(), load()
     print(f"measuring {section} (load {load_before}) ...", end=" ", file=sys.stderr, flush=True)
     module, function = suite.measures[section]
