@@ -1,4 +1,4 @@
-"""The command line: `python -m bench local`, `... cluster`. A subcommand is one function from options to a status."""
+"""The command line: `python -m bench local`, `cluster`, `ring`. A subcommand is a function from options to a status."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bench import cores, figures, report, tables
+from bench import cores, figures, report, ring, tables
 from bench.cluster import figures as cluster_figures
 from bench.cluster import tables as cluster_tables
 from bench.cores import CORES_SECTIONS, CoresPlan, make_cores_plan
 from bench.machine import facts, load, versions
-from bench.plan import CLUSTER_SECTIONS, SECTIONS, make_cluster_plan, make_plan
+from bench.plan import CLUSTER_SECTIONS, RING_SECTIONS, SECTIONS, make_cluster_plan, make_plan, make_ring_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from bench.figures import Figure
-    from bench.plan import ClusterPlan, Plan
+    from bench.plan import AnyPlan
     from bench.report import Record, Table
 
 _RESULTS = Path(__file__).parent / "results"
@@ -60,6 +60,9 @@ _SUITES = {
         cores.TABLES,
         cores.figures,
     ),
+    "ring": _Suite(
+        {section: ("bench.ring", f"measure_{section}") for section in RING_SECTIONS}, ring.TABLES, ring.figures
+    ),
 }
 
 
@@ -86,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     cluster = commands.add_parser("cluster", help="nodes in several processes on this machine")
     _add_options(cluster, CLUSTER_SECTIONS)
     _add_options(commands.add_parser("cores", help="what worker processes add, and cost"), CORES_SECTIONS)
+    keys = commands.add_parser("ring", help="which node a key belongs to, beside the other ways to tell")
+    _add_options(keys, RING_SECTIONS)
     redraw = commands.add_parser("draw", help="draw the plots of results again")
     redraw.set_defaults(run=_redraw)
     every = sorted(_RESULTS.glob("*.json"))
@@ -133,7 +138,9 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(options: argparse.Namespace) -> Plan | ClusterPlan | CoresPlan:
+def _plan(options: argparse.Namespace) -> AnyPlan | CoresPlan:
+    if options.command == "ring":
+        return make_ring_plan(quick=options.quick, rounds=options.rounds)
     if options.command == "cluster":
         return make_cluster_plan(quick=options.quick, rounds=options.rounds)
     if options.command == "cores":
@@ -141,7 +148,7 @@ def _plan(options: argparse.Namespace) -> Plan | ClusterPlan | CoresPlan:
     return make_plan(quick=options.quick, large=options.large, rounds=options.rounds)
 
 
-def _measure(section: str, suite: _Suite, plan: Plan | ClusterPlan | CoresPlan) -> Any:
+def _measure(section: str, suite: _Suite, plan: AnyPlan | CoresPlan) -> Any:
     began, load_before = time.monotonic(), load()
     print(f"measuring {section} (load {load_before}) ...", end=" ", file=sys.stderr, flush=True)
     module, function = suite.measures[section]

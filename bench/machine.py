@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 __all__ = ["facts", "load", "rss_bytes", "rss_of", "versions"]
@@ -34,7 +35,7 @@ def load() -> float | None:
 
 def versions() -> dict[str, str]:
     """Give the version of each contender that is an installed package."""
-    return {"pykka": metadata.version("pykka")}
+    return {name: metadata.version(name) for name in ("pykka", "uhashring") if find_spec(name)}
 
 
 def _cpus() -> int:

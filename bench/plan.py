@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["CLUSTER_SECTIONS", "SECTIONS", "ClusterPlan", "Flood", "Plan", "make_cluster_plan", "make_plan"]
+__all__ = [
+    "CLUSTER_SECTIONS",
+    "RING_SECTIONS",
+    "SECTIONS",
+    "AnyPlan",
+    "ClusterPlan",
+    "Flood",
+    "Plan",
+    "RingPlan",
+    "make_cluster_plan",
+    "make_plan",
+    "make_ring_plan",
+]
 
 SECTIONS = ("throughput", "actors", "memory", "tasks", "latency")
+RING_SECTIONS = ("building", "lookups", "balance", "moved")
 CLUSTER_SECTIONS = ("fanout", "wire", "singles", "roundtrip", "nodes", "overload")
 
 
@@ -148,3 +161,49 @@ def make_cluster_plan(*, quick: bool = False, rounds: int | None = None) -> Clus
     """Give the sizes for a smoke run, or a usual one."""
     plan = _QUICK_CLUSTER if quick else ClusterPlan()
     return plan if rounds is None else replace(plan, rounds=rounds)
+
+
+@dataclass(frozen=True)
+class RingPlan:
+    """The sizes of a run of `bench ring`; the defaults take about three minutes."""
+
+    # how many turns each contender has
+    rounds: int = 15
+    # look-ups and building: a ring of so many nodes, so many keys, and how long a burst is
+    nodes: int = 100
+    keys: int = 100_000
+    burst_s: float = 0.1
+    # so many keys in one call, so often
+    bulk_keys: int = 5_000_000
+    bulk_rounds: int = 7
+    # loads: so many sets of names at each number of replicas, and so many keys to count
+    replicas: tuple[int, ...] = (16, 32, 64, 128, 256, 512, 1_024)
+    crowds: int = 11
+    balance_keys: int = 500_000
+    # keys that move when a node is added to 2, 3, ... nodes
+    moved_keys: int = 20_000
+    nodes_max: int = 64
+
+
+_QUICK_RING = RingPlan(
+    rounds=2,
+    nodes=10,
+    keys=1_000,
+    burst_s=0.005,
+    bulk_keys=20_000,
+    bulk_rounds=2,
+    replicas=(16, 512),
+    crowds=2,
+    balance_keys=2_000,
+    moved_keys=500,
+    nodes_max=8,
+)
+
+
+def make_ring_plan(*, quick: bool = False, rounds: int | None = None) -> RingPlan:
+    """Give the sizes for a smoke run, or a usual one."""
+    plan = _QUICK_RING if quick else RingPlan()
+    return plan if rounds is None else replace(plan, rounds=rounds)
+
+
+AnyPlan = Plan | ClusterPlan | RingPlan

@@ -7,6 +7,7 @@
 | ask one, or send later     | `ask(pid, message)`, `send_after(delay_s, to, message)`                   |
 | address an actor           | `PID`, `pid_of(ref)`                                                      |
 | run a node                 | `start()`, `stop()`, `Node`, `Limits`, `Stats`                            |
+| spread keys over nodes     | `Ring` (consistent hashing), `RingPlan`                                   |
 | send values of your own    | `register_type(cls, code, pack, unpack)`                                  |
 | handle what goes wrong     | `ManifoldError` and its subclasses: see `manifold.errors`                 |
 """
@@ -15,6 +16,7 @@ from manifold.actors import Actor, ActorRef, AskTimeout, Down, Future, MonitorRe
 from manifold.cluster.membership import NodeUp
 from manifold.core.codec import register_type
 from manifold.core.pid import PID
+from manifold.core.ring import Ring, RingPlan
 from manifold.default import ask, current_node, drain, pid_of, send, send_after, start, stop
 from manifold.delivery.audience import Audience
 from manifold.delivery.counts import Outcome, Stats
@@ -58,6 +60,8 @@ __all__ = [
     "Overloaded",
     "Receipt",
     "RemoteError",
+    "Ring",
+    "RingPlan",
     "Stats",
     "Timer",
     "WouldDeadlock",
