@@ -14,7 +14,7 @@ from manifold.core.bodies import Ask, AudienceChange, AudienceSend, Down, Kind, 
 from manifold.core.codec import decode
 from manifold.core.pid import PID
 from manifold.errors import CodecError
-from manifold.ports import SHED
+from manifold.ports import DEAD, SHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,12 +34,15 @@ _UNREADABLE = object()
 class _RemoteWatcher:
     """Tells another node that an actor it monitors has ended, behind all that this thread has offloaded."""
 
-    def __init__(self, monitor: int, put: Put, host: Host) -> None:
+    def __init__(self, monitor: int, put: Put, host: Host, watchers: dict[int, tuple[PID, _RemoteWatcher]]) -> None:
         self._monitor = monitor
         self._put = put
         self._host = host
+        self._watchers = watchers
 
-    def on_end(self, pid: PID, reason: str) -> None:  # noqa: ARG002
+    def on_end(self, pid: PID, reason: str) -> None:
+        if self._watchers.get(self._monitor) == (pid, self):  # else the number stands for another by now
+            self._watchers.pop(self._monitor, None)
         parts = Down(self._monitor, reason).pack()
         self._host.local.behind(lambda: self._put(Kind.DOWN, parts))
 
@@ -72,9 +75,8 @@ class Arrivals:
         for replica in self._replicas.values():
             replica.close()
         self._replicas = {}
-        for pid, watcher in self._watchers.values():
-            self._host.demonitor(pid, watcher)
-        self._watchers = {}
+        for monitor in list(self._watchers):  # workers take out those that end
+            self._forget(monitor)
 
     def _send(self, body: memoryview) -> None:
         sent = Send.unpack(body)
@@ -89,10 +91,18 @@ class Arrivals:
     def _audience_send(self, body: memoryview) -> None:
         sent = AudienceSend.unpack(body)
         settles = self._settles(sent.receipt, sent.members, len(body))
-        if (message := self._read(sent.message, sent.members, settles)) is not _UNREADABLE:
-            replica = self._replica(sent.audience)
-            with replica.lock:
+        if (message := self._read(sent.message, sent.members, settles)) is _UNREADABLE:
+            return
+        if (replica := self._replicas.get(sent.audience)) is None:
+            # Offloaded while this node was known in an earlier session: those members have left.
+            self._account(settles, DEAD, sent.members)
+            return
+        with replica.lock:
+            if (members := len(replica)) <= sent.members:
                 replica.send(message, settles, None, sent.members, 0)
+                return
+        self._complain(f"a message to {sent.members} members of an audience that has {members}", "shed")
+        self._account(settles, SHED, sent.members)
 
     def _read(self, data: bytes | memoryview, recipients: int, settles: Settles) -> Any:
         """Decode a message; one that cannot be, for want of a registered type, say, counts as shed."""
@@ -100,21 +110,25 @@ class Arrivals:
             return decode(data)
         except CodecError as error:
             self._complain(f"a message that cannot be read here: {error}", "shed")
-            settles.settle(self._host.id, SHED, recipients)
+            self._account(settles, SHED, recipients)
             return _UNREADABLE
+
+    def _account(self, settles: Settles, cause: int, recipients: int) -> None:
+        """Account for all recipients of a message that reaches nobody. Those of none are accounted for already."""
+        if recipients:
+            settles.settle(self._host.id, cause, recipients)
 
     def _change(self, body: memoryview) -> None:
         change = AudienceChange.unpack(body)
         if not change.ids:
             self._replicas.pop(change.audience, _NO_REPLICA).close()
             return
-        replica = self._replica(change.audience)
-        pids = [PID(self._host.id, number) for number in change.ids]
         if change.joins:
-            self._tell_left(change.audience, replica.update(pids))
-        else:
-            for pid in pids:
-                replica.discard(pid.id)
+            pids = [PID(self._host.id, number) for number in change.ids]
+            self._tell_left(change.audience, self._replica(change.audience).update(pids))
+        elif (replica := self._replicas.get(change.audience)) is not None:
+            for number in change.ids:
+                replica.discard(number)
 
     def _replica(self, audience: int) -> Any:
         replica = self._replicas.get(audience)
@@ -143,13 +157,17 @@ class Arrivals:
 
     def _watch(self, body: memoryview) -> None:
         watch = Watch.unpack(body)
+        self._forget(watch.monitor)
         pid = PID(self._host.id, watch.id)
-        watcher = _RemoteWatcher(watch.monitor, self._put, self._host)
+        watcher = _RemoteWatcher(watch.monitor, self._put, self._host, self._watchers)
         self._watchers[watch.monitor] = pid, watcher
         self._host.monitor(pid, watcher)
 
     def _unwatch(self, body: memoryview) -> None:
-        found = self._watchers.pop(Watch.unpack(body).monitor, None)
+        self._forget(Watch.unpack(body).monitor)
+
+    def _forget(self, monitor: int) -> None:
+        found = self._watchers.pop(monitor, None)
         if found is not None:
             self._host.demonitor(*found)
 

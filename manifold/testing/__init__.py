@@ -1,5 +1,15 @@
-"""For tests, yours too: a network and a clock that are simulated, so that a fault happens when the test says so."""
+"""For tests, yours too: faults that happen when the test says so, and checks of what arrived. See docs/testing.md.
 
+| to                                        | use                                                               |
+|-------------------------------------------|-------------------------------------------------------------------|
+| check order and loss of any program       | `Checker`; it raises `Faulty`, which holds each `Fault`           |
+| cut and heal nodes of one process         | `HUB.cut`, `HUB.heal`, with nodes that listen at `memory://...`   |
+| see links under loss, delay, restarts ... | `Network(seed)`, its `Endpoint`s and `Faults`; `Spinning`         |
+| test a transport of your own              | `manifold.testing.transport_suite.TransportSuite` (needs pytest)  |
+"""
+
+from manifold.testing.checker import Checker, Fault, Faulty
 from manifold.testing.network import Endpoint, Faults, Network, Spinning
+from manifold.transport.memory import HUB
 
-__all__ = ["Endpoint", "Faults", "Network", "Spinning"]
+__all__ = ["HUB", "Checker", "Endpoint", "Fault", "Faults", "Faulty", "Network", "Spinning"]
