@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo setup test lint types layers tests ordering pykka bench clean
+.PHONY: demo setup test lint types layers tests ordering campaign fuzz pykka bench clean
 
 demo: setup
 	$(BIN)/python -m examples.guild_presence $(ARGS)
@@ -35,6 +35,20 @@ tests: setup
 ordering: setup
 	$(BIN)/python -m pytest tests/ordering $(ARGS)
 
+# Faults by the thousand on simulated nodes; for hours with ARGS="--schedules 1000000 --resume FILE", see docs/simulation.md
+campaign: setup
+	$(BIN)/python -m tests.campaign sim $(ARGS)
+
+# A million inputs, guided by coverage; tests/fuzz/README.md. More of one target: make fuzz ARGS="--target link --runs 1000000"
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
+$(VENV)/.fuzz: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary atheris --editable '.[fuzz]' || { \
+		echo "atheris, which guides the fuzzing, is not to be had for this Python and machine. The same targets run without it:"; \
+		echo "    make tests ARGS='tests/fuzz --hypothesis-profile=long'"; exit 1; }
+	touch $@
+
 # Pykka's own test suite, run with manifold.Actor in the place of ThreadingActor.
 pykka: setup
 	$(BIN)/python -m tests.pykka_suite $(ARGS)
@@ -43,4 +57,4 @@ bench: setup
 	$(BIN)/python -m bench local $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz

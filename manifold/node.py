@@ -6,9 +6,7 @@ import asyncio
 import logging
 import os
 import re
-import secrets
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from manifold import ports
@@ -17,13 +15,12 @@ from manifold.actors.foreign import pid_of
 from manifold.cluster.cluster import Cluster
 from manifold.cluster.hub import Hub
 from manifold.cluster.membership import Membership
-from manifold.delivery.loops import LoopThread
 from manifold.delivery.partitioner import Partitioner
 from manifold.delivery.sender import Sender
 from manifold.delivery.timers import Timers
 from manifold.errors import NodeStopped
 from manifold.limits import Limits
-from manifold.wires import make_transport
+from manifold.surroundings import PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -77,6 +74,8 @@ class Node:
     id: str
     """Name and incarnation; another node never has it, nor this one after a restart."""
 
+    around: ports.Surroundings = PROCESS
+
     def __init__(
         self,
         name: str | None = None,
@@ -89,8 +88,8 @@ class Node:
         cookie: str | bytes | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self.name = _checked_name(name)
-        self.id = f"{self.name}@{secrets.token_hex(4)}"
+        self.name = f"node-{self.around.token()}" if name is None else _checked_name(name)
+        self.id = f"{self.name}@{self.around.token()}"
         self.limits = Limits() if limits is None else limits
         self.worker_kind = worker_kind
         self._tokens: list[Token[ports.Host | None]] = []
@@ -99,8 +98,8 @@ class Node:
         self._stop_until = 0.0
         self._closing: asyncio.Future[None] | None = None
         join = _addresses(join)
-        wires = make_transport(self.id, listen, join, transport, cookie, self.limits)
-        loops = _start_loops(self.name, worker_kind, workers)
+        wires = self.around.transport(self.id, listen, join, transport, cookie, self.limits)
+        loops = self._start_loops(worker_kind, workers)
         self.cluster = Cluster(self.limits)
         self._membership = Membership()
         self.local = Partitioner(self, self.limits, loops)
@@ -117,6 +116,26 @@ class Node:
         self._hub: Hub | None = None
         if wires is not None:
             self._join(wires, join)
+
+    def _start_loops(self, kind: str, workers: int | None) -> list[Any]:
+        if workers is not None:
+            _check_workers(workers)
+        if kind == "thread":
+            return self._loops(range(workers or _cores()))
+        if kind != "loop":
+            msg = f"worker_kind must be 'thread' or 'loop', not {kind!r}"
+            raise ValueError(msg)
+        if workers not in (None, 1):
+            msg = f"worker_kind='loop' is one worker, the running event loop; workers={workers} does not go with it"
+            raise ValueError(msg)
+        try:
+            return [asyncio.get_running_loop()]
+        except RuntimeError:
+            msg = "worker_kind='loop' lives on the running event loop; none is running here: start it in an async def"
+            raise RuntimeError(msg) from None
+
+    def _loops(self, numbers: range) -> list[Any]:
+        return [self.around.loop(f"{self.name}-worker-{number}") for number in numbers]
 
     def _join(self, wires: Transport, join: tuple[str, ...]) -> None:
         hub = Hub(self, self.name, self.cluster, self._membership, wires, self.limits, join)
@@ -206,7 +225,7 @@ class Node:
         with self._lock:
             self._check_running()
             have = len(self.local.workers)
-            fresh = [LoopThread(f"{self.name}-worker-{index}") for index in range(have, workers)]
+            fresh = self._loops(range(have, workers))
             self.local.resize(fresh, workers)
 
     # The end.
@@ -219,10 +238,10 @@ class Node:
         behind it. On the event loop of a `worker_kind="loop"` node it cannot wait for `async def` handlers, and gives
         them up: use `await node.aclose()` there.
         """
-        if threading.get_ident() not in self.local.worker_threads():
+        if self.around.get_ident() not in self.local.worker_threads():
             self._stop(self._wait)
         elif self.worker_kind == "thread":
-            threading.Thread(target=self.stop, name=f"{self.name}-stop").start()
+            self.around.thread(f"{self.name}-stop", self.stop).start()
         elif self.local.workers[0].draining:
             self._closing = asyncio.ensure_future(self.aclose())
         else:
@@ -230,7 +249,7 @@ class Node:
 
     async def aclose(self) -> None:
         """The same as `stop()`, without blocking the event loop it is called on."""
-        if self.worker_kind == "thread":
+        if self.worker_kind == "thread" or asyncio.get_running_loop() is not self.local.workers[0].loop:
             await asyncio.to_thread(self.stop)
         elif self._begin_stop():
             if not await self.local.work_off_loop(self.limits.stop_grace_s):
@@ -247,7 +266,7 @@ class Node:
         with self._lock:
             first, self._stopped = not self._stopped, True
         if first:
-            self._stop_until = time.monotonic() + self.limits.stop_grace_s
+            self._stop_until = self.around.monotonic() + self.limits.stop_grace_s
             self.local.close()
         return first
 
@@ -255,7 +274,7 @@ class Node:
         if self.worker_kind == "loop" and not self.local.runs():
             return
         try:
-            self.local.empty.get(timeout=max(0.0, self._stop_until - time.monotonic()))
+            self.local.empty.get(timeout=max(0.0, self._stop_until - self.around.monotonic()))
         except AskTimeout:
             self._log_late()
         self.local.end_threads(self._stop_until)
@@ -333,9 +352,7 @@ def _addresses(join: Iterable[str]) -> tuple[str, ...]:
     return (join,) if isinstance(join, str) else tuple(join)
 
 
-def _checked_name(name: str | None) -> str:
-    if name is None:
-        return f"node-{secrets.token_hex(3)}"
+def _checked_name(name: str) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         msg = f"a node's name is 1 to 64 letters, digits, '_', '.' or '-', not {name!r}"
         raise ValueError(msg)
@@ -350,21 +367,3 @@ def _check_workers(workers: object) -> None:
 
 def _cores() -> int:
     return min(MAX_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def _start_loops(name: str, kind: str, workers: int | None) -> list[Any]:
-    if workers is not None:
-        _check_workers(workers)
-    if kind == "thread":
-        return [LoopThread(f"{name}-worker-{index}") for index in range(workers or _cores())]
-    if kind != "loop":
-        msg = f"worker_kind must be 'thread' or 'loop', not {kind!r}"
-        raise ValueError(msg)
-    if workers not in (None, 1):
-        msg = f"worker_kind='loop' is one worker, the running event loop; workers={workers} does not go with it"
-        raise ValueError(msg)
-    try:
-        return [asyncio.get_running_loop()]
-    except RuntimeError:
-        msg = "worker_kind='loop' lives on the running event loop, and none is running here: start it in an async def"
-        raise RuntimeError(msg) from None

@@ -21,6 +21,7 @@ __all__ = [
     "Cluster",
     "Host",
     "Settles",
+    "Surroundings",
     "Watcher",
     "current",
     "find_host",
@@ -101,11 +102,65 @@ class Cluster(Protocol):
         """Give the other nodes' side of a new audience."""
 
 
+class Surroundings(Protocol):
+    """What a node takes from where it runs: time, threads, chance. Real ones, or those of `manifold.testing`."""
+
+    def monotonic(self) -> float:
+        """Give the time that periods are measured with, in seconds."""
+
+    def time_ns(self) -> int:
+        """Give the time of day."""
+
+    def perf_counter(self) -> float:
+        """Give the time that handlers are measured with, in seconds."""
+
+    def get_ident(self) -> int:
+        """Give the identity of the calling thread, above all as a sender."""
+
+    def token(self) -> str:
+        """Give a name that nobody else has: 8 hexadecimal digits."""
+
+    def thread(self, name: str, run: Callable[[], object]) -> Thread:
+        """Give a thread, to be started, that calls `run`."""
+
+    def turns(self, name: str, turns: Callable[[], Iterator[None]]) -> Thread:
+        """Give a thread, to be started, that takes all the turns; it does not keep the process alive."""
+
+    def loop(self, name: str) -> Any:
+        """Give a running event loop for a worker; a `LoopThread`, or what does the same."""
+
+    def offload(self, name: str, max_bytes: int, relieve: Callable[[], None]) -> Any:
+        """Give the `Offload` of a node."""
+
+    def transport(
+        self,
+        node: str,
+        listen: str | None,
+        join: tuple[str, ...],
+        transport: str | None,
+        cookie: str | bytes | None,
+        limits: Limits,
+    ) -> Any:
+        """Give the `Transport` of a node that its options ask for, not open yet, or None."""
+
+
+class Thread(Protocol):
+    """A thread as far as nodes need it."""
+
+    def start(self) -> None: ...
+
+    def join(self, timeout: float | None = None) -> None: ...
+
+
 class Host(Protocol):
     """A node, as actors, their references and their futures see it."""
 
     @property
     def id(self) -> str: ...
+
+    @property
+    def around(self) -> Surroundings:
+        """What it takes from where it runs."""
 
     @property
     def limits(self) -> Limits:

@@ -56,8 +56,8 @@ class Actor(pykka.Actor):
     _abandoned: bool = False
     _inbox: mailbox.Inbox | None = None
     _task: Any = None
-    _watchers: set[ports.Watcher] | None = None
-    _monitors: set[MonitorRef] | None = None
+    _watchers: dict[ports.Watcher, None] | None = None
+    _monitors: dict[MonitorRef, None] | None = None
     _ref: ActorRef[Any] | None = None
     _stands_in: ClassVar[bool] = False
     _receive: ClassVar[Any] = None
@@ -140,15 +140,15 @@ class Actor(pykka.Actor):
         """
         ref = MonitorRef(pid, self)
         if self._monitors is None:
-            self._monitors = set()
-        self._monitors.add(ref)
+            self._monitors = {}
+        self._monitors[ref] = None
         ports.host().monitor(pid, ref)
         return ref
 
     def demonitor(self, ref: MonitorRef) -> None:
         """Take a monitor back: after this no `Down` of it comes. Of one that has fired or is not ours: nothing."""
         if self._monitors and ref in self._monitors:
-            self._monitors.discard(ref)
+            del self._monitors[ref]
             ports.host().demonitor(ref.pid, ref)
 
     @staticmethod

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import pykka
 
 from manifold import ports
-from manifold.actors.waiting import blocking_wait, is_worker_thread
+from manifold.actors.waiting import acquire, blocking_wait, is_worker_thread
 from manifold.errors import ManifoldError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Future(pykka.Future[T]):
     _asked: PID | None = None
     _timeout_s: float | None = None
     _deadline: float | None = None
+    _monotonic: Callable[[], float] = staticmethod(time.monotonic)
     _result: tuple[Any, OptExcInfo | None] | None = None
     _callbacks: tuple[Callable[[], None], ...] = ()
 
@@ -55,13 +56,16 @@ class Future(pykka.Future[T]):
         self._lock = threading.Lock()
 
     @classmethod
-    def asked(cls, pid: PID, timeout_s: float | None = None) -> Future[Any]:
+    def asked(
+        cls, pid: PID, timeout_s: float | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> Future[Any]:
         """Give the future of a question to `pid`, which `get()` and `await` wait for until `timeout_s` from now."""
         future: Future[Any] = cls()
         future._asked = pid
         if timeout_s is not None:
             future._timeout_s = timeout_s
-            future._deadline = time.monotonic() + timeout_s
+            future._monotonic = monotonic
+            future._deadline = monotonic() + timeout_s
         return future
 
     def get(self, *, timeout: float | None = None) -> Any:
@@ -116,8 +120,7 @@ class Future(pykka.Future[T]):
         done.acquire()
         self._when_done(done.release)
         with blocking_wait(self._producers()) if is_worker_thread() else nullcontext():
-            allowed = self._allowed(timeout)
-            if not done.acquire(timeout=-1 if allowed is None else min(max(0.0, allowed), threading.TIMEOUT_MAX)):
+            if not acquire(done, self._allowed(timeout)):
                 self._give_up(done.release)
         if self._result is None:
             raise self._timed_out(timeout)
@@ -154,7 +157,7 @@ class Future(pykka.Future[T]):
     def _allowed(self, timeout: float | None) -> float | None:
         if timeout is not None or self._deadline is None:
             return timeout
-        return max(0.0, self._deadline - time.monotonic())
+        return max(0.0, self._deadline - self._monotonic())
 
     def _timed_out(self, timeout: float | None) -> AskTimeout:
         waited = self._timeout_s if timeout is None else timeout

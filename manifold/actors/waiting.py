@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 from manifold.errors import WouldDeadlock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["blocking_wait", "is_worker_thread", "worker_threads"]
+__all__ = ["acquire", "blocking_wait", "is_worker_thread", "simulations", "worker_threads"]
 
 worker_threads: set[int] = set()
 """The identities of all threads that run workers."""
+
+simulations: dict[int, Callable[[Callable[[], bool], float | None], bool]] = {}
+"""How threads that drive a simulation wait for a condition, by their identity: they must not stand still."""
 
 _lock = threading.Lock()
 _waits_for: dict[int, frozenset[int]] = {}
@@ -27,6 +30,13 @@ _waits_for: dict[int, frozenset[int]] = {}
 def is_worker_thread() -> bool:
     """Tell whether the calling thread runs a worker."""
     return threading.get_ident() in worker_threads
+
+
+def acquire(lock: threading.Lock, timeout_s: float | None) -> bool:
+    """Wait for a lock, the thread standing still; False if that took too long."""
+    if (wait := simulations.get(threading.get_ident())) is not None:
+        return wait(lambda: lock.acquire(blocking=False), timeout_s)
+    return lock.acquire(timeout=-1 if timeout_s is None else min(max(0.0, timeout_s), threading.TIMEOUT_MAX))
 
 
 @contextmanager

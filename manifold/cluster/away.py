@@ -85,7 +85,7 @@ class Away:
 
     def counts(self) -> dict[str, int]:
         """Give how many there are on each node. Under the lock."""
-        return {node: len(ids) for node, ids in self._members.items()}
+        return {node: len(ids) for node, ids in self._members.items() if ids}
 
     def send(self, node: str, members: int, wire: bytes, receipt: Settles | None) -> int:
         """Hand a message to the members on a node; how many were shed. Under the lock."""

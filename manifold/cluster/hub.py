@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections import deque
 from struct import Struct
 from typing import TYPE_CHECKING
@@ -16,7 +14,7 @@ from manifold.core.link import Down, Frame, Link, LinkLimits, Refused, Room, Set
 from manifold.transport import AddressError, Finder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from manifold.cluster.cluster import Cluster
     from manifold.cluster.membership import Membership
@@ -70,7 +68,9 @@ class Hub:
         self._session = 0
         self._closing_at: float | None = None
         self._warned: set[str] = set()
-        self._thread = threading.Thread(target=self._run, name=f"{name}-io", daemon=True)
+        self._monotonic = host.around.monotonic
+        self._time_ns = host.around.time_ns
+        self._thread = host.around.turns(f"{name}-io", self._turns)
 
     @property
     def address(self) -> str:
@@ -98,12 +98,12 @@ class Hub:
         """Let what is queued be acknowledged until then, say goodbye, and end the thread."""
         self._closing_at = until
         self.wake()
-        self._thread.join(max(0.0, until - time.monotonic()) + 1.0)
+        self._thread.join(max(0.0, until - self._monotonic()) + 1.0)
         self._membership.close()
 
     # The loop.
 
-    def _run(self) -> None:
+    def _turns(self) -> Iterator[None]:
         for address in self._join:
             self._dial(address, forever=True)
         while not self._is_done():
@@ -111,6 +111,7 @@ class Hub:
                 self._turn()
             except Exception:
                 logger.critical("the I/O thread of %s went on after:", self._host.id, exc_info=True)
+            yield
         self._say_goodbye()
         self._transport.close()
 
@@ -118,20 +119,20 @@ class Hub:
         until = self._closing_at
         if until is None:
             return False
-        return time.monotonic() >= until or not any(peer.up and peer.is_owed() for peer in self._live.values())
+        return self._monotonic() >= until or not any(peer.up and peer.is_owed() for peer in self._live.values())
 
     def _turn(self) -> None:
         # What has come in is taken before anybody is called silent: this thread itself may have stood still.
         self._transport.poll(0.0)
         self._tell_forgotten()
-        self._gossip(time.monotonic())
-        timeout = min((self._pump(peer) for peer in list(self._live.values())), default=1.0)
-        timeout = min((self._see_off(peer) for peer in list(self._leaving.values())), default=timeout)
+        self._gossip(self._monotonic())
+        pumped, seen_off = map(self._pump, list(self._live.values())), map(self._see_off, list(self._leaving.values()))
+        timeout = min([1.0, *pumped, *seen_off])
         self._transport.poll(timeout if self._closing_at is None else min(timeout, _PUMP_S))
 
     def _pump(self, peer: Peer) -> float:
         """Send what is due; the seconds until more will be."""
-        now = time.monotonic()
+        now = self._monotonic()
         with peer.lock:
             events = peer.link.tick(now)
             fresh = peer.tally.fresh()
@@ -146,7 +147,7 @@ class Hub:
 
     def _see_off(self, peer: Peer) -> float:
         """Send what one that is over has left to say; the seconds until more of it is due."""
-        now = time.monotonic()
+        now = self._monotonic()
         with peer.lock:
             self._send(peer, now)
             timeout = peer.link.next_timeout(now)
@@ -190,8 +191,8 @@ class Hub:
         if len(self._live) >= _LINKS_MAX and not forever:
             self._warn(f"more than {_LINKS_MAX} nodes: no more are dialled")
             return None
-        now = time.monotonic()
-        self._session = max(self._session + 1, time.time_ns())
+        now = self._monotonic()
+        self._session = max(self._session + 1, self._time_ns())
         try:
             self._transport.dial(address)
         except AddressError as error:
@@ -227,7 +228,7 @@ class Hub:
         if not peer.up and self._is_double(peer, sender):
             return self._retire(peer)
         with peer.lock:
-            events = peer.link.receive_packet(data, time.monotonic())
+            events = peer.link.receive_packet(data, self._monotonic())
             if peer.link.state is State.DOWN and peer.link.next_timeout(0.0) is not None:
                 self._leaving[peer.link.session] = peer
         return self._on_events(peer, events)
@@ -251,7 +252,7 @@ class Hub:
             return peer or self._dial(hello.address)
         if objection and (peer := peer or self._dial(hello.address)) is not None and not peer.up:
             with peer.lock:
-                peer.link.receive_packet(data, time.monotonic())
+                peer.link.receive_packet(data, self._monotonic())
             self._reject(peer, hello, objection)
         return None
 
@@ -276,14 +277,15 @@ class Hub:
     def _contested(self, holder: Peer, claimant: str) -> str:
         if len(self._claims) > _FORMER_MAX:
             self._claims.clear()
-        claimed_at = self._claims.setdefault(claimant, time.monotonic())
+        claimed_at = self._claims.setdefault(claimant, self._monotonic())
         if holder.link.heard_at > claimed_at + 2 * self._link_limits.ping_period_s:
             return f"the name {holder.node.rpartition('@')[0]!r} is that of {holder.node}, which is live"
         return ""
 
     def _reject(self, peer: Peer, hello: Hello, why: str) -> None:
-        """Tell a node why it is not welcome, and try again later what has to be tried for ever."""
-        self._warn(f"{hello.node} at {hello.address} was turned away: {why}")
+        """Tell a node why it is not welcome, if that is certain, and try again later what has to be tried for ever."""
+        if why:
+            self._warn(f"{hello.node} at {hello.address} was turned away: {why}")
         self._retire(peer, why)
         if peer.forever:
             self._dial(peer.address, after_s=self._limits.node_down_after_s)
@@ -315,7 +317,7 @@ class Hub:
         if hello.node == self._host.id:
             return self._retire(peer)
         if (objection := self._objection(hello)) is not None:
-            return self._reject(peer, hello, objection) if objection else self._retire(peer)
+            return self._reject(peer, hello, objection)
         for other in list(self._by_node.values()):
             # The same node in a new session, or another where it was.
             if other.node == hello.node or other.announced == hello.address:
@@ -340,16 +342,17 @@ class Hub:
         for node, address in members:
             if node not in known and address not in addresses:
                 addresses.add(address)
-                self._dial(address, wanted_until=time.monotonic() + self._patience_s)
+                self._dial(address, wanted_until=self._monotonic() + self._patience_s)
 
     def _lose(self, peer: Peer, down: Down) -> None:
         """A link is over. Whoever was there may come back, in a new session."""
-        now, was_up = time.monotonic(), peer.up
+        now, was_up = self._monotonic(), peer.up
         self._retire(peer)
         if was_up:
             peer.wanted_until = now + self._patience_s
             self._cluster.drop(peer)
             self._membership.left(peer.node, down.reason)
+            self._host.local.relieve()  # of its outbox
         if down.said:
             self._warn(f"turned away by the node at {peer.address}: {down.said}")
         if (other := self._leading_to(peer.node, peer.address)) is not None:
@@ -394,7 +397,7 @@ class Hub:
                     peer.put(Kind.AUDIENCE_CHANGE, parts)
 
     def _say_goodbye(self) -> None:
-        now = time.monotonic()
+        now = self._monotonic()
         for peer in list(self._live.values()):
             with peer.lock:
                 peer.link.settle(*peer.tally.fresh(), now)

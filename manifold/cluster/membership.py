@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from manifold.errors import NodeDown
 
@@ -30,7 +30,7 @@ class Membership:
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self._up: dict[str, str] = {}
-        self._subscribers: set[_Subscriber] = set()
+        self._subscribers: dict[Subscriber, None] = {}
         self._closed = False
 
     def up(self) -> dict[str, str]:
@@ -66,22 +66,33 @@ class Membership:
 
     async def events(self) -> AsyncIterator[NodeUp | NodeDown]:
         """Give first a NodeUp for each node that is connected, then every change; ends when this node stops."""
-        subscriber = _Subscriber(asyncio.get_running_loop())
-        with self.changed:
-            for node in self._up:
-                subscriber.put(NodeUp(node))
-            self._subscribers.add(subscriber)
-            if self._closed:
-                subscriber.put(None)
+        subscriber = _Queue(asyncio.get_running_loop())
+        self.subscribe(subscriber)
         try:
             while (event := await subscriber.next()) is not None:
                 yield event
         finally:
             with self.changed:
-                self._subscribers.discard(subscriber)
+                self._subscribers.pop(subscriber, None)
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Tell a subscriber who is up, then every change, in the moment in which it happens."""
+        with self.changed:
+            for node in self._up:
+                subscriber.put(NodeUp(node))
+            self._subscribers[subscriber] = None
+            if self._closed:
+                subscriber.put(None)
 
 
-class _Subscriber:
+class Subscriber(Protocol):
+    """Who wants to know."""
+
+    def put(self, event: NodeUp | NodeDown | None) -> None:
+        """Hear of a change, under the lock; None when nothing more will happen."""
+
+
+class _Queue:
     """One iteration over the events. One that does not keep up loses the oldest."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -41,10 +41,10 @@ def control(worker: Worker, actor: Actor, message: Any, reply: Any) -> Rest:
         return _stop(worker, actor, "mailbox full", None)
     if kind is Watch:
         if actor._watchers is None:
-            actor._watchers = set()
-        actor._watchers.add(message.watcher)
+            actor._watchers = {}
+        actor._watchers[message.watcher] = None
     elif kind is Unwatch:
-        (actor._watchers or set()).discard(message.watcher)
+        (actor._watchers or {}).pop(message.watcher, None)
     elif kind is Notice:
         return _notice(worker, actor, message)
     return None
@@ -111,7 +111,7 @@ def _notice(worker: Worker, actor: Actor, notice: Notice) -> Rest:
     down = notice.down
     if not actor._monitors or down.ref not in actor._monitors:
         return None
-    actor._monitors.discard(down.ref)
+    del actor._monitors[down.ref]
     return worker.handle(actor, down, None)
 
 

@@ -22,9 +22,16 @@ logger = logging.getLogger("manifold")
 class Offload:
     """The Sender thread of a node, started with the first offloaded send."""
 
-    def __init__(self, name: str, max_bytes: int, relieve: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        max_bytes: int,
+        relieve: Callable[[], None],
+        get_ident: Callable[[], int] = threading.get_ident,
+    ) -> None:
         self.queued_bytes = 0
         self._relieve = relieve
+        self._get_ident = get_ident
         self._name = name
         self._max_bytes = max_bytes
         self._pending: Counter[int] = Counter()
@@ -35,7 +42,7 @@ class Offload:
 
     def holds(self, sender: int | None = None) -> bool:
         """Tell whether something of a thread is waiting here, by default the calling one."""
-        return bool(self._pending) and (sender or threading.get_ident()) in self._pending
+        return bool(self._pending) and (sender or self._get_ident()) in self._pending
 
     def full(self) -> bool:
         """Tell whether one more should be refused."""
@@ -45,7 +52,7 @@ class Offload:
         """Have `act` done after all else that a thread, by default the calling one, has put here."""
         with self._changed:
             self._start()
-            sender = sender or threading.get_ident()
+            sender = sender or self._get_ident()
             self._pending[sender] += 1
             self.queued_bytes += cost
             self._queue.append((sender, cost, act))
@@ -54,7 +61,7 @@ class Offload:
     def catch_up(self) -> None:
         """Wait until nothing of the calling thread is waiting: what it does next may not overtake it."""
         if self.holds():
-            sender = threading.get_ident()
+            sender = self._get_ident()
             with self._changed:
                 self._changed.wait_for(lambda: sender not in self._pending)
 
@@ -76,13 +83,15 @@ class Offload:
 
     def _run(self) -> None:
         while (item := self._next()) is not None:
-            sender, cost, act = item
-            try:
-                act()
-            except BaseException:
-                logger.critical("an offloaded send of %s was lost to:", self._name, exc_info=True)
-            self._done(sender, cost)
-            self._relieve()
+            self._do(*item)
+
+    def _do(self, sender: int, cost: int, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except BaseException:
+            logger.critical("an offloaded send of %s was lost to:", self._name, exc_info=True)
+        self._done(sender, cost)
+        self._relieve()
 
     def _next(self) -> tuple[int, int, Callable[[], object]] | None:
         with self._changed:

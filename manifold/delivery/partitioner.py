@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-import time
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -54,7 +52,6 @@ class Partitioner(Queues):
         self.closed = False
         self.threads: dict[Worker, LoopThread] = {}
         self.workers = [self._hire(index, loop) for index, loop in enumerate(loops)]
-        self.ended = False
         self.empty: Future[None] = Future()
         self._table = assign(len(self.workers))
         self._serial = 1  # so that no actor has the id 0
@@ -63,8 +60,9 @@ class Partitioner(Queues):
 
     def _hire(self, index: int, loop: asyncio.AbstractEventLoop | LoopThread) -> Worker:
         if not isinstance(loop, LoopThread):
-            worker_threads.add(threading.get_ident())
-            return Worker(self, index, loop, threading.get_ident())
+            ident = self.host.around.get_ident()
+            worker_threads.add(ident)
+            return Worker(self, index, loop, ident)
         worker = Worker(self, index, loop.loop, loop.ident, loop.waker)
         self.threads[worker] = loop
         return worker
@@ -397,7 +395,7 @@ class Partitioner(Queues):
 
     def retired(self, worker: Worker) -> None:
         """The last actor has left a worker that is not wanted any more."""
-        until = time.monotonic() + self.limits.stop_grace_s
+        until = self.host.around.monotonic() + self.limits.stop_grace_s
         self.threads[worker].stop(worker.tasks, until, lambda: self.take_over(worker))
 
     def worker_threads(self) -> list[int]:
@@ -461,10 +459,11 @@ class Partitioner(Queues):
         self.offload.flush(CANCEL_S)
         self.offload.close()
         self.ended = True
-        for worker in [*self.workers, *self.former]:
-            worker.abandon()
         for actor in list(self.actors.values()):
             life.bury(self.workers[0], actor)
+        for worker in [*self.workers, *self.former]:
+            worker.abandon()
+        self.relieve()
 
     def stats(self, elsewhere: Elsewhere) -> Stats:
         """Give the node's counts."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from manifold.actors import Future
 from manifold.delivery.counts import Stats
-from manifold.delivery.offload import Offload
 from manifold.delivery.worker import Worker
 from manifold.errors import Overloaded
 from manifold.ports import DEAD, SHED
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from manifold.delivery.batch import Batch
+    from manifold.delivery.offload import Offload
     from manifold.limits import Limits
     from manifold.ports import Host, Settles
 
@@ -42,7 +42,8 @@ class Queues:
         self.lock = threading.Lock()
         self.workers: list[Worker] = []
         self.former: list[Worker] = []
-        self.offload = Offload(f"{host.id}-sender", limits.offload_queue_max_bytes, self.relieve)
+        self.offload: Offload = host.around.offload(f"{host.id}-sender", limits.offload_queue_max_bytes, self.relieve)
+        self.ended = False
         self.sent = 0
         self._settled = [0, 0, 0]
         self._relief: list[Future[None]] = []
@@ -158,8 +159,8 @@ class Queues:
         return future
 
     def relieve(self) -> None:
-        """Tell those who wait for room, if there is; to be called whenever something was worked off."""
-        if self._relief and self.roomy():
+        """Tell those who wait for room, if there is; to be called whenever something was worked off, or given up."""
+        if self._relief and (self.ended or self.roomy()):
             with self.lock:
                 waiting, self._relief = self._relief, []
             for future in waiting:

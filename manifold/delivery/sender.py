@@ -58,7 +58,7 @@ class Sender:
         if type(pid) is not PID:
             msg = f"ask takes a PID or an actor reference, not {pid!r}"
             raise TypeError(msg)
-        future = Future.asked(pid, timeout_s)
+        future = Future.asked(pid, timeout_s, self._node.host.around.monotonic)
         error = self._ask(pid, message, future)
         if error is not None:
             future.set_exception((type(error), error, None))

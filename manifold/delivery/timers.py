@@ -25,7 +25,7 @@ class Timer:
 
     def __init__(self, timers: Timers, act: Callable[[], object]) -> None:
         self._timers = timers
-        self._sender = threading.get_ident()
+        self._sender = timers.get_ident()
         self._act: Callable[[], object] | None = act
         self._handle: asyncio.TimerHandle | None = None  # of the loop's thread alone
 
@@ -54,6 +54,7 @@ class Timers:
 
     def __init__(self, node: Partitioner) -> None:
         self._node = node
+        self.get_ident = node.host.around.get_ident
         self._lock = threading.Lock()
         self._pending = 0
 

@@ -13,7 +13,6 @@ import contextvars
 import logging
 from collections import deque
 from functools import partial
-from time import perf_counter
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +86,7 @@ class Worker:
         self.tasks: set[asyncio.Task[None]] = set()
         self._slice_s = node.limits.slice_s
         self._chunk = CHUNK
+        self._perf_counter = node.host.around.perf_counter
         self.context = contextvars.copy_context()
         self.context.run(ports.current.set, node.host)
         self._waker = waker
@@ -116,7 +116,7 @@ class Worker:
     # The queue.
 
     def _drain(self) -> None:
-        queue = self.queue
+        queue, perf_counter = self.queue, self._perf_counter
         until = perf_counter() + self._slice_s
         self.draining = True
         try:
@@ -187,9 +187,9 @@ class Worker:
         batch.open(self)
         actors = batch.actors
         stop = batch.at + self._chunk
-        started = perf_counter()
+        started = self._perf_counter()
         self._chunk_of(batch, actors[batch.at : stop] if batch.at or stop < len(actors) else actors)
-        self._pace(perf_counter() - started)
+        self._pace(self._perf_counter() - started)
         batch.at = stop
         if stop < len(actors):
             self.queue.appendleft((Worker.batch, batch))
@@ -340,7 +340,7 @@ class Worker:
 
     async def _busy(self, actor: Actor, rest: Rest, reply: Any) -> None:
         try:
-            until = perf_counter() + self._slice_s
+            until = self._perf_counter() + self._slice_s
             while True:
                 if rest is not None:
                     try:
@@ -353,9 +353,9 @@ class Worker:
                             reply.set(result)
                 if actor._dead or not actor._inbox or actor in self.leaving:
                     break
-                if perf_counter() > until:
+                if self._perf_counter() > until:
                     await asyncio.sleep(0)
-                    until = perf_counter() + self._slice_s
+                    until = self._perf_counter() + self._slice_s
                 message, reply, receipt = actor._inbox.popleft()
                 rest = self.turn(actor, message, reply, receipt)
                 if type(message) in CONTROL:
@@ -459,9 +459,15 @@ class Worker:
         while self.queue:
             method, *args = self.queue.popleft()
             if method is Worker.one:
+                self.done_bytes += args[4]
                 life.dead_letter(self, *args[:4])
             elif method is Worker.batch:
+                self.done_bytes += args[0].cost
                 life.dead_batch(self, args[0])
+            elif method is Worker.arrive:
+                life.dead_letters(self, *args[:2])
+            elif method in (Worker.join, Worker.leave):  # so that a batch behind them knows for whom it was
+                method(self, *args)
         for actor, visits in self.visits.items():
             for visit in visits:
                 life.dead_letters(self, actor, visit.inbox)

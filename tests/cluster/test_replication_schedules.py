@@ -119,7 +119,10 @@ class World:
             alive = {self.actors[at].pid for at in members - self.ended}
             assert set(group) == alive
             assert kept.pop(group._away.number, set()) == {pid.id for pid in alive}
+            group.close()
         assert not kept, "a replica that nobody owns"
+        self.settle()
+        assert not self.hand.replicas()
 
 
 @settings(max_examples=2 * settings().max_examples)

@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pykka
 from hypothesis import settings
 
 import manifold
@@ -20,6 +21,7 @@ from tests.cluster.support import Nodes, meet, reconciles, until
 from tests.ordering.source import Source
 from tests.ordering.watching import Watching
 from tests.ordering.world import ActorSender, AsyncActorSender, TaskLoop, TaskSender, ThreadSender, World
+from tests.support import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -69,6 +71,21 @@ class Awaiting(Member):
         return result
 
 
+class Foreign(pykka.ThreadingActor):
+    """An ordinary Pykka actor, which tells the checker as well."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__()
+        self.world = world
+        self.name = name
+
+    def on_receive(self, message: tuple[Any, ...] | None) -> Any:
+        if message is None:
+            return None
+        self.world.checker.arrived(self.name, *message[:2])
+        return message[1]
+
+
 class Cast:
     """Who is on one node, in one of its incarnations."""
 
@@ -76,7 +93,13 @@ class Cast:
         self.node = node
         self.label = label
         self.members: list[manifold.PID] = []
+        self.foreign: list[pykka.ActorRef[Foreign]] = []
         self.sources: list[Source] = []
+
+    def resize(self, rng: random.Random) -> None:
+        """Change the number of its workers, if it can be."""
+        if self.node.worker_kind == "thread":
+            self.node.resize(rng.randint(1, 4))
 
 
 class Turn(NamedTuple):
@@ -149,9 +172,12 @@ class Play:
         return cast
 
     def _member(self, cast: Cast, at: int) -> manifold.PID:
-        crashes_at = self.random.randrange(1, 500 * TIMES) if at < GROUPS * self._crashing else 0
-        kind = Awaiting if at // GROUPS % 4 == 1 else Member
-        return cast.node.spawn(kind, self.world, f"{cast.label}/{at}", crashes_at)
+        name = f"{cast.label}/{at}"
+        if at == 0:
+            cast.foreign.append(Foreign.start(self.world, name))
+            return cast.node.pid_of(cast.foreign[-1])
+        crashes_at = self.random.randrange(1, 500 * TIMES) if at <= GROUPS * self._crashing else 0
+        return cast.node.spawn(Awaiting if at // GROUPS % 4 == 1 else Member, self.world, name, crashes_at)
 
     def take_in(self, names: dict[manifold.PID, str]) -> None:
         """Have all senders send to these too, from their next turn on."""
@@ -227,8 +253,13 @@ class Play:
         assert until(self._audiences_hold_who_is_here), self.note()
 
     def _let_members_finish(self) -> None:
-        """An `async def` handler that was called counts as delivered; its first line runs a moment later."""
+        """An `async def` handler that was called counts as delivered; its first line runs a moment later.
+
+        So does what was put into the inbox of an ordinary Pykka actor.
+        """
         for cast in self.casts:
+            for ref in cast.foreign:
+                ref.ask(None, timeout=PATIENCE_S)
             if cast.node.is_running:
                 asked = [cast.node.ask(pid, None, timeout=None) for pid in cast.members]
                 self.told[cast.node.id] += len(asked)
@@ -267,3 +298,5 @@ class Play:
             source.sender.close()
         self._tasks.close()
         self._nodes.close()
+        for ref in (ref for cast in self.casts for ref in cast.foreign):
+            ref.stop()

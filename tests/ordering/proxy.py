@@ -9,8 +9,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
-import manifold.node
-from manifold import wires
+from manifold import surroundings, wires
 from manifold.transport import parse_address
 from manifold.transport.zeromq import ZeroMQ
 from tests.support import PATIENCE_S
@@ -49,7 +48,7 @@ class Proxies:
                 made.__class__ = Behind
             return made
 
-        monkeypatch.setattr(manifold.node, "make_transport", make_transport)
+        monkeypatch.setattr(surroundings.Process, "transport", staticmethod(make_transport))
 
     def before(self, address: str) -> Proxy:
         proxy = Proxy(parse_address(address).port, self._loop)

@@ -1,5 +1,6 @@
-"""Three nodes that stay alive, senders of every kind on each, every form of send, while audiences change, workers come
-and go, actors crash and end, and connections break: nothing is lost, doubled or reordered, and all is counted.
+"""Three nodes that stay alive, one of them on an event loop; senders of every kind on each, every form of send, while
+audiences change, workers come and go, actors crash and end, connections break: nothing is lost, doubled or reordered,
+and all is counted.
 """
 
 from __future__ import annotations
@@ -87,10 +88,12 @@ def troubled(request, place, caplog, monkeypatch):
     """A play, and what troubles its connections."""
     caplog.set_level(logging.CRITICAL, logger="pykka")
     caplog.set_level(logging.CRITICAL, logger="manifold")
-    transport, _, trouble = request.param.partition(", ")
-    proxies = Proxies(monkeypatch) if trouble == "broken" else None
-    play = Play(Nodes(place(transport)), members=12, crashing=2, limits=LIMITS)
-    trouble = Breaks(proxies) if proxies else Cuts(play) if trouble == "cut" else Steady()
+    transport, _, kind = request.param.partition(", ")
+    proxies = Proxies(monkeypatch) if kind == "broken" else None
+    cookie = "of all three" if proxies else None
+    play = Play(Nodes(place(transport)), "ab", members=12, crashing=2, limits=LIMITS, cookie=cookie)
+    play.enter("c", worker_kind="loop", workers=1)
+    trouble = Breaks(proxies) if proxies else Cuts(play) if kind == "cut" else Steady()
     yield play, trouble
     trouble.heal()
     play.close()
@@ -105,7 +108,7 @@ def test_everything_arrives_once_and_in_order_between_nodes_that_live(troubled):
         draw = source.random.random()
         cast = source.random.choice(play.casts)
         if draw < 0.2:
-            cast.node.resize(source.random.randint(1, 4))
+            cast.resize(source.random)
         elif draw < 0.6:
             trouble.change(source.random)
         elif draw < 0.8:

@@ -122,7 +122,7 @@ def start(play, tmp_path):
 
 
 def test_a_node_that_is_killed_and_started_again(play, start):
-    play.disturb = lambda source: source.cast.node.resize(source.random.randint(1, 4))
+    play.disturb = lambda source: source.cast.resize(source.random)
     old = start("b1")
     old.talk()
     play.wait(play.go(SENDS))

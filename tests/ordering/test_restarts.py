@@ -57,7 +57,7 @@ def unsettle(play, source):
     draw = source.random.random()
     cast = source.random.choice(play.present())
     if draw < 0.2:
-        cast.node.resize(source.random.randint(1, 4))
+        cast.resize(source.random)
     elif draw < 0.5:
         play.watching.say(cast)
     elif draw < 0.6:
@@ -106,7 +106,7 @@ def test_a_node_that_is_cut_off_for_good_and_another_in_its_place(make, cut_off)
 def test_nodes_that_lose_each_other_for_long_and_meet_again(make):
     """All of them live on. What does not arrive is what receipts say was unreachable, and nothing else."""
     play = make("memory", limits=manifold.Limits(node_down_after_s=0.4, stop_grace_s=10.0))
-    play.disturb = lambda source: source.cast.node.resize(source.random.randint(1, 4))
+    play.disturb = lambda source: source.cast.resize(source.random)
     play.gives_receipts = True
     a, b = play.cast("a").node, play.cast("b").node
     for _ in range(2 * TIMES):

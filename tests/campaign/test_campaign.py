@@ -1,0 +1,141 @@
+"""The short campaign, which is part of the tests; and that it finds what is broken on purpose."""
+
+from __future__ import annotations
+
+import pytest
+
+from manifold.actors.monitor import MonitorRef
+from manifold.cluster.answers import Reply
+from manifold.cluster.arrivals import _RemoteWatcher
+from manifold.cluster.away import Away
+from manifold.cluster.cluster import Cluster
+from manifold.cluster.peer import Peer
+from manifold.core.bodies import Down, Kind
+from manifold.core.flow import Inflow
+from manifold.delivery.offload import Offload
+from manifold.delivery.roster import Roster
+from manifold.delivery.worker import Worker
+from tests.campaign.simulated import run
+
+
+@pytest.mark.parametrize("first", range(0, 200, 20))
+def test_twenty_schedules(first):
+    for seed in range(first, first + 20):
+        result = run(seed)
+        assert not result.wrong, f"python -m tests.campaign sim --seed {seed} --schedules 1\n" + "\n".join(result.wrong)
+
+
+def test_a_seed_says_everything():
+    assert run(11).digest == run(11).digest
+    assert run(11).digest != run(12).digest
+
+
+# What is broken on purpose.
+
+
+def nobody_waits_for_the_offloaded(patch):
+    patch.setattr(Offload, "holds", lambda self, sender=None: False)
+
+
+def what_came_meanwhile_goes_first(patch):
+    arrive = Worker.arrive
+
+    def hasty(self, actor, inbox, unborn):
+        waiting = self.visits[actor][0].inbox
+        inbox.extendleft(reversed(waiting))
+        waiting.clear()
+        arrive(self, actor, inbox, unborn)
+
+    patch.setattr(Worker, "arrive", hasty)
+
+
+def what_is_sent_again_is_taken_again(patch):
+    accept = Inflow.accept
+
+    def gullible(self, packet, now):
+        known = self.received + 1 - packet.first
+        return list(packet.frames) if known > 0 else accept(self, packet, now)
+
+    patch.setattr(Inflow, "accept", gullible)
+
+
+def gaps_are_not_seen(patch):
+    accept = Inflow.accept
+
+    def blind(self, packet, now):
+        self.received = max(self.received, packet.first - 1)
+        return accept(self, packet, now)
+
+    patch.setattr(Inflow, "accept", blind)
+
+
+def what_was_under_way_is_not_counted(patch):
+    down = Peer.down
+
+    def careless(self):
+        down(self)
+        return 0
+
+    patch.setattr(Peer, "down", careless)
+
+
+def members_of_a_lost_node_stay(patch):
+    patch.setattr(Away, "lost", lambda self, node: None)
+
+
+def replicas_are_kept(patch):
+    patch.setattr(Cluster, "forget_audience", lambda self, number, nodes: None)
+
+
+def members_that_end_stay(patch):
+    patch.setattr(Roster, "lost", lambda self, pid: None)
+
+
+def monitors_fire_twice(patch):
+    on_end = MonitorRef.on_end
+
+    def eager(self, pid, reason):
+        on_end(self, pid, reason)
+        self._owner._monitors is not None and self._owner._monitors.setdefault(self)
+        on_end(self, pid, reason)
+
+    patch.setattr(MonitorRef, "on_end", eager)
+    patch.setattr(
+        "manifold.delivery.life._notice", lambda worker, actor, notice: worker.handle(actor, notice.down, None)
+    )
+
+
+def ends_overtake_what_was_offloaded(patch):
+    def hasty(self, pid, reason):
+        self._watchers.pop(self._monitor, None)
+        self._put(Kind.DOWN, Down(self._monitor, reason).pack())
+
+    patch.setattr(_RemoteWatcher, "on_end", hasty)
+
+
+def some_answers_are_lost(patch):
+    set_ = Reply.set
+    patch.setattr(Reply, "set", lambda self, value=None: None if self._question % 3 == 0 else set_(self, value))
+
+
+@pytest.mark.parametrize(
+    ("breaks", "said"),
+    [
+        (nobody_waits_for_the_offloaded, "reordered"),
+        (what_came_meanwhile_goes_first, "reordered"),
+        (what_is_sent_again_is_taken_again, "duplicated"),
+        (gaps_are_not_seen, "lost"),
+        (what_was_under_way_is_not_counted, "in flight for ever"),
+        (members_of_a_lost_node_stay, "too many"),
+        (replicas_are_kept, "replicas"),
+        (members_that_end_stay, "an audience"),
+        (monitors_fire_twice, "fired 2 times"),
+        (ends_overtake_what_was_offloaded, "after it was told of its end"),
+        (some_answers_are_lost, "never heard"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_it_finds_what_is_broken(monkeypatch, breaks, said):
+    breaks(monkeypatch)
+    results = (run(seed) for seed in range(300))
+    assert any(said in line for result in results for line in result.wrong)
