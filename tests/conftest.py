@@ -24,6 +24,12 @@ def nats_server():
 
 
 @pytest.fixture
+def place(request):
+    """Gives what `Nodes` are made with, for the name of a transport."""
+    return lambda transport: request.getfixturevalue("nats_server").url if transport == "nats" else transport
+
+
+@pytest.fixture
 def serve(nats_server, tmp_path):
     """Starts servers that a test may break. They are of one program with the one that all share."""
     made = []

@@ -1,7 +1,7 @@
 """The receiving side over NATS: who called, what each may still send, and the pieces of packets put together.
 
-What all callers together may have on the way, at the server too, is bounded: so that the server never finds more
-waiting for this node than it bears with, however long the node stands still. No I/O and no clock, as in `nats_dial`.
+What all callers together may have on the way, at the server too, is bounded, far below what makes a server cut a node
+off as too slow, however long it stands still. No I/O and no clock, as in `nats_dial`.
 """
 
 from __future__ import annotations

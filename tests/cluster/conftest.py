@@ -8,8 +8,8 @@ from tests.cluster.support import Lines, Nodes
 
 
 @pytest.fixture(params=["memory", "tcp", "nats"])
-def nodes(request):
-    made = Nodes(request.getfixturevalue("nats_server").url if request.param == "nats" else request.param)
+def nodes(request, place):
+    made = Nodes(place(request.param))
     yield made
     made.close()
 

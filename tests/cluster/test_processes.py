@@ -60,8 +60,8 @@ class Child:
 
 
 @pytest.fixture(params=["tcp", "nats"])
-def nodes(request):
-    made = Nodes(request.getfixturevalue("nats_server").url if request.param == "nats" else request.param)
+def nodes(request, place):
+    made = Nodes(place(request.param))
     yield made
     made.close()
 

@@ -1,4 +1,7 @@
-"""TCP connections that really break: each ZeroMQ node is dialled through a proxy that can cut them, or hold them up."""
+"""TCP connections that really break, or are held up, by a proxy for each node.
+
+A node of ZeroMQ is dialled through its proxy, a node of NATS dials its server through it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ CHUNK_BYTES = 1 << 16
 
 
 class Proxies:
-    """While `monkeypatch` holds, every node that is made announces the address of a proxy of its own."""
+    """While `monkeypatch` holds, every node that is made is behind a proxy of its own."""
 
     def __init__(self, monkeypatch: Any) -> None:
         self.made: list[Proxy] = []
@@ -34,10 +37,15 @@ class Proxies:
                 super().open(receive, connected)
                 self.address = proxies.before(self.address).address
 
-        def make_transport(*options: Any) -> ZeroMQ:
-            made = wires.make_transport(*options)
-            assert type(made) is ZeroMQ
-            made.__class__ = Behind
+        def make_transport(node: str, listen: Any, join: Any, transport: Any, cookie: Any, limits: Any) -> Any:
+            if transport is not None:
+                server, _, query = transport.partition("?")
+                proxy = proxies.before(server.replace("nats:", "tcp:"))
+                transport = f"{proxy.address.replace('tcp:', 'nats:')}?{query}"
+            made = wires.make_transport(node, listen, join, transport, cookie, limits)
+            if transport is None:
+                assert type(made) is ZeroMQ
+                made.__class__ = Behind
             return made
 
         monkeypatch.setattr(surroundings.Process, "transport", staticmethod(make_transport))

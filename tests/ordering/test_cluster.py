@@ -63,7 +63,7 @@ class Cuts:
 
 
 class Breaks:
-    """Breaks connections of TCP: of all that a node has accepted; or lets nothing through for a while."""
+    """Breaks connections of TCP: all that a node has accepted, or has made; or lets nothing through for a while."""
 
     def __init__(self, proxies):
         self.proxies = proxies
@@ -83,18 +83,17 @@ class Breaks:
         pass
 
 
-@pytest.fixture(params=["memory, cut", "tcp", "tcp, broken", "nats"])
-def troubled(request, caplog, monkeypatch):
+@pytest.fixture(params=["memory, cut", "tcp", "tcp, broken", "nats", "nats, broken"])
+def troubled(request, place, caplog, monkeypatch):
     """A play, and what troubles its connections."""
     caplog.set_level(logging.CRITICAL, logger="pykka")
     caplog.set_level(logging.CRITICAL, logger="manifold")
-    proxies = Proxies(monkeypatch) if request.param == "tcp, broken" else None
-    transport = request.param.partition(",")[0]
-    nodes = Nodes(request.getfixturevalue("nats_server").url if transport == "nats" else transport)
+    transport, _, kind = request.param.partition(", ")
+    proxies = Proxies(monkeypatch) if kind == "broken" else None
     cookie = "of all three" if proxies else None
-    play = Play(nodes, "ab", members=12, crashing=2, limits=LIMITS, cookie=cookie)
+    play = Play(Nodes(place(transport)), "ab", members=12, crashing=2, limits=LIMITS, cookie=cookie)
     play.enter("c", worker_kind="loop", workers=1)
-    trouble = Breaks(proxies) if proxies else Cuts(play) if request.param == "memory, cut" else Steady()
+    trouble = Breaks(proxies) if proxies else Cuts(play) if kind == "cut" else Steady()
     yield play, trouble
     trouble.heal()
     play.close()

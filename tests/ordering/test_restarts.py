@@ -38,13 +38,13 @@ def cut_off():
 
 
 @pytest.fixture
-def make(cut_off, caplog):
+def make(place, cut_off, caplog):
     caplog.set_level(logging.CRITICAL, logger="pykka")
     caplog.set_level(logging.CRITICAL, logger="manifold")
     made = []
 
     def make_play(transport, **options):
-        made.append(Play(Nodes(transport), **{"limits": LIMITS, **options}))
+        made.append(Play(Nodes(place(transport)), **{"limits": LIMITS, **options}))
         made[-1].disturb = lambda source: unsettle(made[-1], source)
         return made[-1]
 
@@ -74,7 +74,7 @@ def succeed(play, old, **options):
     assert any(play.checker.copies(source.name, source.number) for source in new.sources)
 
 
-@pytest.mark.parametrize("transport", ["memory", "tcp"])
+@pytest.mark.parametrize("transport", ["memory", "tcp", "nats"])
 def test_a_node_that_stops_in_order_and_starts_again(make, transport):
     play = make(transport)
     old = play.cast("b")
