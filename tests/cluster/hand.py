@@ -49,7 +49,7 @@ class Hand:
 
     def replicas(self) -> dict[int, set[int]]:
         """Give what b keeps of a's audiences: the ids of their members, by the number of the audience."""
-        return {number: set(kept.members) for number, kept in self.peers[self.b].arrivals._replicas.items()}
+        return {number: set(kept._roster.members) for number, kept in self.peers[self.b].arrivals._replicas.items()}
 
     def meet(self) -> None:
         """Begin a session. Who has not noticed the end of the one before notices it now."""
