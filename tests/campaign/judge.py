@@ -12,7 +12,7 @@ from tests.campaign.members import AsyncMember
 from tests.campaign.senders import CRASHES
 
 if TYPE_CHECKING:
-    from tests.ordering.checker import Fault
+    from manifold.testing import Fault
 
     from tests.campaign.world import World
 

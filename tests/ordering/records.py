@@ -12,10 +12,10 @@ import threading
 from typing import Any
 
 import pykka
-from tests.ordering.checker import Checker
 
 import manifold
 from manifold import ports
+from manifold.testing import Checker
 
 HAND_IN = "hand in"
 
