@@ -13,7 +13,6 @@ from tests.campaign.senders import CRASHES
 
 if TYPE_CHECKING:
     from manifold.testing import Fault
-
     from tests.campaign.world import World
 
 __all__ = ["judge"]

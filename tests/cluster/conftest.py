@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from manifold.core import codec
 from tests.cluster.support import Lines, Nodes
 
 
@@ -20,6 +21,12 @@ def joining_nodes(request):
     made = Nodes(request.param)
     yield made
     made.close()
+
+
+@pytest.fixture
+def own_registry(monkeypatch):
+    """What a test registers is gone after it."""
+    monkeypatch.setattr(codec, "_registry", codec._registry)
 
 
 @pytest.fixture

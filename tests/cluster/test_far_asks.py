@@ -195,7 +195,7 @@ class Mangled:
     """What one node can write, and the other cannot read."""
 
 
-def test_an_answer_that_cannot_be_read(asking):
+def test_an_answer_that_cannot_be_read(asking, own_registry):
     manifold.register_type(Mangled, 97, mangled, readable)
     a, b = asking
 

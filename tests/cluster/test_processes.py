@@ -197,10 +197,8 @@ class Strange:
     """Registered in this process alone."""
 
 
-manifold.register_type(Strange, 98, lambda _: b"", lambda _: Strange())
-
-
-def test_a_message_that_the_other_node_cannot_read_is_counted(nodes, children, a):
+def test_a_message_that_the_other_node_cannot_read_is_counted(nodes, children, a, own_registry):
+    manifold.register_type(Strange, 98, lambda _: b"", lambda _: Strange())
     child = children("child", a.address)
     assert until(lambda: child.id in a.nodes())
     receipt = a.send([child.echo, child.echo], [Strange()], receipt=True)
