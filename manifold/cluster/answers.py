@@ -109,6 +109,7 @@ def _built(name: str, args: list[Any] | None, text: str, traceback_text: str) ->
     if (kind := _OWN.get(name)) is not None and args is not None:
         try:
             error: Exception = kind(*args)
+            traceback.format_exception_only(error)  # some take anything, and fail when they are shown
         except Exception:  # noqa: BLE001  # arguments of another version of the class
             return RemoteError(name, text, traceback_text)
         error.add_note(f"Raised on another node:\n{traceback_text}")

@@ -155,6 +155,12 @@ class Hub:
             self._part(peer)
         return 1.0 if timeout is None or peer.stuck else min(1.0, timeout)
 
+    def _leave(self, peer: Peer) -> None:
+        """Let a link that is over say what it has left to say. When too many do, the first of them has to go."""
+        self._leaving[peer.link.session] = peer
+        if len(self._leaving) > _FORMER_MAX:
+            self._part(next(iter(self._leaving.values())))
+
     def _part(self, peer: Peer) -> None:
         """Have nothing more to do with a link that is over."""
         self._leaving.pop(peer.link.session, None)
@@ -230,7 +236,7 @@ class Hub:
         with peer.lock:
             events = peer.link.receive_packet(data, self._monotonic())
             if peer.link.state is State.DOWN and peer.link.next_timeout(0.0) is not None:
-                self._leaving[peer.link.session] = peer
+                self._leave(peer)
         return self._on_events(peer, events)
 
     def _is_double(self, peer: Peer, sender: int) -> bool:
@@ -372,9 +378,7 @@ class Hub:
             return
         if self._by_node.get(peer.node) is peer:
             del self._by_node[peer.node]
-        self._leaving[session] = peer
-        if len(self._leaving) > _FORMER_MAX:
-            self._part(next(iter(self._leaving.values())))
+        self._leave(peer)
         self._former.append(session)
         if len(self._former) > _FORMER_MAX:
             self._by_session.pop(self._former.popleft(), None)

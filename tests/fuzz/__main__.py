@@ -22,7 +22,7 @@ RUNS = {
     "frames": 300_000,
     "bodies": 200_000,
     "link": 120_000,
-    "peer": 50_000,
+    "peer": 40_000,
     "hub": 10_000,
 }
 OPTIONS = ("-max_len=4096", "-len_control=20", "-timeout=30", "-rss_limit_mb=1024", "-print_final_stats=1")

@@ -1,15 +1,44 @@
-"""A real node on a loop that runs only when told to, so that one input always does the same; and what it logs."""
+"""A real node whose loop runs, and whose time passes, only when told to; and what it logs.
+
+So one input always does the same.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from contextlib import contextmanager
 
 import manifold
 from manifold.core.frames import Hello
 from manifold.core.link import Link, LinkLimits, State
+from manifold.surroundings import Process
 from tests.support import AsyncRecorder, Recorder, spawn
+
+
+class Still(Process):
+    """This process, but for the time by which nodes measure their periods."""
+
+    def __init__(self):
+        self.begin()
+
+    def begin(self):
+        self.now = 1_000.0
+        self._sessions = itertools.count(0x5555_0000_0000_0000, 0x0013_5724_68AC_EDB9)
+
+    def monotonic(self):
+        return self.now
+
+    def time_ns(self):
+        """Give numbers so far from each other that changing some bits does not lead from one to another."""
+        return next(self._sessions)
+
+
+class HomeNode(manifold.Node):
+    def __init__(self, around):
+        self.around = around
+        super().__init__("home", worker_kind="loop", limits=manifold.Limits(stop_grace_s=1.0))
 
 
 class Home:
@@ -24,10 +53,11 @@ class Home:
         logging.getLogger("manifold").addHandler(self.log)
 
     async def _start(self):
-        return manifold.Node("home", worker_kind="loop", limits=manifold.Limits(stop_grace_s=1.0))
+        return HomeNode(Still())
 
     def begin(self):
-        """Forget what was, and give an actor that may end."""
+        """Forget what was, begin the time anew, and give an actor that may end."""
+        self.node.around.begin()
         self.log.lines.clear()
         self.steady.got.clear()
         self.busy.got.clear()

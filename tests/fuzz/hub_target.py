@@ -6,7 +6,6 @@ nobody. It does not claim to be the same node, in a later life, either. All else
 
 from __future__ import annotations
 
-import itertools
 from unittest import mock
 
 from manifold.cluster import hub as hub_module
@@ -48,26 +47,11 @@ LINES_MAX = 150
 def run(data):
     with at_home() as home:
         world = World(home, Script(data))
-        with mock.patch.multiple(hub_module, time=world.clock, _LINKS_MAX=LINKS_MAX, _FORMER_MAX=FORMER_MAX):
+        with mock.patch.multiple(hub_module, _LINKS_MAX=LINKS_MAX, _FORMER_MAX=FORMER_MAX):
             world.play()
 
 
-class Clock:
-    """The time that the hub sees."""
-
-    def __init__(self):
-        self.now = 1_000.0
-        self._sessions = itertools.count(0x5555_0000_0000_0000, 0x0013_5724_68AC_EDB9)
-
-    def monotonic(self):
-        return self.now
-
-    def time_ns(self):
-        """Give numbers so far from each other that changing some bits does not lead from one to another."""
-        return next(self._sessions)
-
-
-class Still(memory.Memory):
+class Hasty(memory.Memory):
     """One that never waits."""
 
     def poll(self, timeout_s):
@@ -80,7 +64,7 @@ class End:
     def __init__(self, world, node, address):
         self.world = world
         self.node = node
-        self.wires = Still(address, hub=world.wires)
+        self.wires = Hasty(address, hub=world.wires)
         self.wires.open(self._receive, lambda _: self.link.reconnected())
         self.wires.dial(HOME)
         self.frames = []
@@ -116,12 +100,12 @@ class World:
     def __init__(self, home, script):
         self.home = home
         self.script = script
-        self.clock = Clock()
+        self.clock = home.node.around
         self.wires = memory.Hub()
         home.begin().actor_ref.stop(block=False)
         self.membership = Membership()
         node = home.node
-        transport = Still(HOME, hub=self.wires)
+        transport = Hasty(HOME, hub=self.wires)
         self.hub = Hub(node, node.name, node.cluster, self.membership, transport, node.limits, ())
         transport.open(self.hub._receive, self.hub._connected)
         self.good = End(self, "good@1", GOOD)

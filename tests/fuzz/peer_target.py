@@ -6,6 +6,8 @@ when the peer is down; all that came from it is accounted for; and what others s
 
 from __future__ import annotations
 
+import traceback
+
 from manifold import ports
 from manifold.cluster.peer import _COMPLAINTS_MAX, Peer
 from manifold.core.bodies import (
@@ -32,8 +34,8 @@ FAR, OTHER = "far@1", "other@1"
 FAR_IDS = (7, 8)
 STEPS_MAX = 60
 MESSAGES = (*map(encode, (None, 1, "text", [1, (2, {3})], {"a": PID(FAR, 7)}, [])), b"", b"\xc1", b"\x92")
-NAMES = ("ValueError", "OSError", "KeyError", "pykka.ActorDeadError", "Unknown", "ExceptionGroup", "", 5, [], None)
-ARGS = ([], ["x"], [1, "x"], [["x"]], None, 7, [b"ascii", b"x", 0, 1, "why"])
+NAMES = ("ValueError", "SyntaxError", "KeyError", "pykka.ActorDeadError", "Unknown", "ExceptionGroup", "", 5, [], None)
+ARGS = ([], ["x"], ["m", ["f", 1, {}, 5]], [["x"]], None, 7, [b"ascii", b"x", 0, 1, "why"])
 UNPACKED_BY = {
     Kind.SEND: Send, Kind.AUDIENCE_CHANGE: AudienceChange, Kind.AUDIENCE_SEND: AudienceSend,
     Kind.AUDIENCE_LEFT: AudienceChange, Kind.ASK: Ask, Kind.ANSWER: Answer, Kind.WATCH: Watch, Kind.UNWATCH: Watch,
@@ -209,8 +211,18 @@ class World:
     def check_open(self):
         """Nothing is open any more: the peer is down."""
         assert all(future.is_set() for future in self.asks), "a question was forgotten"
+        for error in filter(None, map(_raised, self.asks)):
+            traceback.format_exception(error)
         assert self.receipt.done(), self.receipt
         assert self.ends.told == 1
         assert len(self.audience) == 1
         assert not self.peer._asks and not self.peer._receipts and not self.peer._monitors
         assert not self.peer.arrivals._replicas and not self.peer.arrivals._watchers
+
+
+def _raised(future):
+    try:
+        future.get(timeout=0)
+    except Exception as error:
+        return error
+    return None

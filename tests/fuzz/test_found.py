@@ -50,6 +50,13 @@ def test_an_answer_that_describes_no_exception_is_an_error_to_who_asked(world, d
         world.asks[0].get(timeout=0)
 
 
+@pytest.mark.parametrize("args", [["m", ["f", 1, {}, 5]], ["m", [[], [], [], []]]])
+def test_an_exception_that_could_not_be_shown_is_described_instead(world, args):
+    say(world, Kind.ANSWER, Answer(1, True, encode(["SyntaxError", args, "said", "traceback"])))
+    with pytest.raises(RemoteError, match="SyntaxError: said"):
+        world.asks[0].get(timeout=0)
+
+
 @pytest.mark.parametrize("counts", [(0, 0, 0), (1, 0, 0), (2, 1, 0), (0, 2**32 - 1, 2**32 - 1)])
 def test_an_outcome_of_more_or_fewer_than_were_sent_to_is_dropped(world, counts):
     say(world, Kind.OUTCOME, Outcome(3, *counts))
@@ -114,7 +121,7 @@ def node_with_peers():
     with ready(), at_home() as home:
         world = hub_target.World(home, Script(b""))
         patched = {"_LINKS_MAX": hub_target.LINKS_MAX, "_FORMER_MAX": hub_target.FORMER_MAX}
-        with mock.patch.multiple(hub_module, time=world.clock, **patched):
+        with mock.patch.multiple(hub_module, **patched):
             world.turns(3)
             yield world
             world.end()

@@ -23,7 +23,7 @@ from tests.fuzz.seeds import seeds
 from tests.fuzz.targets import TARGETS, ready
 
 CORPUS = sorted(path for path in (Path(__file__).parent / "corpus").glob("*/*"))
-SHARE = {"codec": 6, "frames": 6, "bodies": 3, "link": 2, "peer": 1, "hub": 0.2}
+SHARE = {"codec": 3, "frames": 3, "bodies": 3, "link": 2, "peer": 1, "hub": 0.2}
 """How many times the usual number of examples."""
 
 

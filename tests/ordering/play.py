@@ -134,8 +134,8 @@ class Play:
         self.names: dict[manifold.PID, str] = {}
         self.lost: set[str] = set()
         """The nodes that were stopped, killed, or cut off from the others for good."""
-        self.told: Counter[str] = Counter()
-        """How many messages of its own the play has sent from each node."""
+        self._told: Counter[str] = Counter()
+        self._lock = threading.Lock()
         self._made: Counter[str] = Counter()
         self._members = members
         self._crashing = crashing
@@ -201,6 +201,11 @@ class Play:
         sources = [source for cast in casts or self.present() for source in cast.sources]
         return [Turn(source, event) for source in sources if (event := source.go(sends)) is not None]
 
+    def tell(self, node: manifold.Node, messages: int = 1) -> None:
+        """Note that the play itself sends so many messages from a node: they count, too."""
+        with self._lock:
+            self._told[node.id] += messages
+
     def wait(self, turns: Iterable[Turn]) -> None:
         """Wait until all have been made, or never will be; meanwhile all counts add up."""
         waiting = list(turns)
@@ -261,8 +266,8 @@ class Play:
             for ref in cast.foreign:
                 ref.ask(None, timeout=PATIENCE_S)
             if cast.node.is_running:
+                self.tell(cast.node, len(cast.members))
                 asked = [cast.node.ask(pid, None, timeout=None) for pid in cast.members]
-                self.told[cast.node.id] += len(asked)
                 assert until(lambda asked=asked: all(future.is_set() for future in asked)), self.note()
 
     def _sever(self) -> None:
@@ -284,7 +289,7 @@ class Play:
         """What arrived is what counts as delivered; but of what is unreachable some may have arrived."""
         stats = cast.node.stats()
         arrived = self.checker.total_from(self._senders(cast))
-        told = self.told[cast.node.id]
+        told = self._told[cast.node.id]
         note = f"{arrived} arrived, {told} told: {self.note()}"
         assert stats.delivered - told <= arrived <= stats.delivered + stats.unreachable, note
         assert stats.shed == 0, self.note()

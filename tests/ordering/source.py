@@ -41,13 +41,13 @@ class Source:
         try:
             for _ in range(0, sends, AT_A_TIME):
                 self._tell(self.some)
-            self.play.told[self.cast.node.id] += 1
+            self.play.tell(self.cast.node)
             return self.sender.caught_up()
         except manifold.NodeStopped:
             return None
 
     def _tell(self, act: Any) -> None:
-        self.play.told[self.cast.node.id] += 1
+        self.play.tell(self.cast.node)
         self.sender.tell(act)
 
     def some(self, _: Sender) -> None:
@@ -81,7 +81,7 @@ class Source:
     def rejoin(self) -> threading.Event:
         """Have it take in anew all who it has in its audiences."""
         self._tell(lambda _: [self.take_in(at, list(members)) for at, (_, members) in enumerate(self.audiences)])
-        self.play.told[self.cast.node.id] += 1
+        self.play.tell(self.cast.node)
         return self.sender.caught_up()
 
     def one(self) -> None:

