@@ -198,14 +198,20 @@ class World:
                 self.simulation.run(self.random.choice((0.0, 0.0005)))
 
     def tell_somebody(self, what: str, *args: Any) -> None:
+        self.tell(self.any_pid(self.random), what, *args)
+
+    def tell(self, pid: manifold.PID, what: str, *args: Any) -> None:
         sources = [source for source in self.sources if source.node in self.running()]
         if sources:
             source = self.random.choice(sources)
             with self.simulation.calling(source.node, source.name):
-                source.command(self.any_pid(self.random), what, *args)
+                source.command(pid, what, *args)
 
     def crash(self) -> None:
-        self.tell_somebody("crash", self.random.choice(list(CRASHES)))
+        """Somebody who is watched, if it can be."""
+        watched = [pid for pid in self.pids if str(pid) not in self.book.ended and self.watchers.get(str(pid))]
+        pid = self.random.choice(watched) if watched else self.any_pid(self.random)
+        self.tell(pid, "crash", self.random.choice(list(CRASHES)))
 
     def crash_loop(self) -> None:
         self.tell_somebody("crash the loop", self.random.choice(list(CRASHES)))
