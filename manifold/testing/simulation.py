@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import gc
 import threading
-import warnings
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
@@ -270,12 +269,10 @@ class Simulation(Medium):
         self.running = None
         for node in self._machines:
             _silence(node)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of what was never awaited
-            for machine in self._all_machines:
-                machine.end()
-                for loop in machine.loops:
-                    loop.abandon()
+        for machine in self._all_machines:
+            machine.end()
+            for loop in machine.loops:
+                loop.abandon()
         for node in self._machines:
             _forget(node)
         del simulations[threading.get_ident()]
