@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo setup test lint types layers tests ordering campaign pykka bench clean
+.PHONY: demo setup test lint types layers tests ordering campaign fuzz pykka bench clean
 
 demo: setup
 	$(BIN)/python -m examples.guild_presence $(ARGS)
@@ -39,6 +39,16 @@ ordering: setup
 campaign: setup
 	$(BIN)/python -m tests.campaign sim $(ARGS)
 
+# A million inputs, guided by coverage; tests/fuzz/README.md. More of one target: make fuzz ARGS="--target link --runs 1000000"
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
+$(VENV)/.fuzz: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary atheris --editable '.[fuzz]' || { \
+		echo "atheris, which guides the fuzzing, is not to be had for this Python and machine. The same targets run without it:"; \
+		echo "    make tests ARGS='tests/fuzz --hypothesis-profile=long'"; exit 1; }
+	touch $@
+
 # Pykka's own test suite, run with manifold.Actor in the place of ThreadingActor.
 pykka: setup
 	$(BIN)/python -m tests.pykka_suite $(ARGS)
@@ -47,4 +57,4 @@ bench: setup
 	$(BIN)/python -m bench local $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz

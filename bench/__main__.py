@@ -1,4 +1,4 @@
-"""The command line: `python -m bench local`. A subcommand is one function from options to an exit status."""
+"""The command line: `python -m bench local`, `... cluster`. A subcommand is one function from options to a status."""
 
 from __future__ import annotations
 
@@ -6,25 +6,54 @@ import argparse
 import importlib
 import sys
 import time
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bench import report
+from bench import figures, report, tables
+from bench.cluster import figures as cluster_figures
+from bench.cluster import tables as cluster_tables
 from bench.machine import facts, load, versions
-from bench.plan import SECTIONS, Plan, make_plan
+from bench.plan import CLUSTER_SECTIONS, SECTIONS, make_cluster_plan, make_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bench.figures import Figure
+    from bench.plan import ClusterPlan, Plan
+    from bench.report import Record, Table
 
 _RESULTS = Path(__file__).parent / "results"
 
-# Where each section is measured; imported when it runs, so that a bad option is answered at once.
-_MEASURES = {
-    "throughput": ("bench.throughput", "measure"),
-    "actors": ("bench.lifecycle", "measure_actors"),
-    "memory": ("bench.lifecycle", "measure_memory"),
-    "tasks": ("bench.tasks", "measure"),
-    "latency": ("bench.latency", "measure"),
+
+@dataclass(frozen=True)
+class _Suite:
+    """A subcommand that measures: its sections, with where each is measured, and what is said of the result."""
+
+    # Imported when it runs, so that a bad option is answered at once.
+    measures: Mapping[str, tuple[str, str]]
+    tables: Mapping[str, Callable[[Record], list[Table]]]
+    figures: Callable[[Record], list[Figure]]
+
+
+_SUITES = {
+    "local": _Suite(
+        {
+            "throughput": ("bench.throughput", "measure"),
+            "actors": ("bench.lifecycle", "measure_actors"),
+            "memory": ("bench.lifecycle", "measure_memory"),
+            "tasks": ("bench.tasks", "measure"),
+            "latency": ("bench.latency", "measure"),
+        },
+        tables.TABLES,
+        figures.figures,
+    ),
+    "cluster": _Suite(
+        {section: (f"bench.cluster.{section}", "measure") for section in CLUSTER_SECTIONS},
+        cluster_tables.TABLES,
+        cluster_figures.figures,
+    ),
 }
 
 
@@ -46,24 +75,33 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m bench", description="Benchmarks of manifold.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     local = commands.add_parser("local", help="one node on this machine, beside the other ways to do it")
-    local.set_defaults(run=_local)
-    size = local.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_true", help="a smoke run in seconds; writes only with --out")
+    size = _add_options(local, SECTIONS)
     size.add_argument("--large", action="store_true", help="go up to a million recipients, actors and tasks")
-    local.add_argument("--only", type=_sections, default=SECTIONS, metavar="LIST", help=", ".join(SECTIONS))
-    local.add_argument("--rounds", type=_positive, metavar="N", help="how often each contender has its turn")
-    local.add_argument("--out", type=Path, metavar="DIR", help="where results go (default: bench/results)")
-    redraw = commands.add_parser("draw", help="draw the plots of a result again")
+    cluster = commands.add_parser("cluster", help="nodes in several processes on this machine")
+    _add_options(cluster, CLUSTER_SECTIONS)
+    redraw = commands.add_parser("draw", help="draw the plots of results again")
     redraw.set_defaults(run=_redraw)
-    redraw.add_argument("result", type=Path, nargs="?", default=_RESULTS / "local.json")
+    every = sorted(_RESULTS.glob("*.json"))
+    redraw.add_argument("results", type=Path, nargs="*", default=every, metavar="RESULT", help="(default: all)")
     return parser
 
 
-def _sections(text: str) -> tuple[str, ...]:
+def _add_options(parser: argparse.ArgumentParser, sections: tuple[str, ...]) -> Any:
+    parser.set_defaults(run=_run)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="a smoke run in seconds; writes only with --out")
+    only = partial(_sections, sections)
+    parser.add_argument("--only", type=only, default=sections, metavar="LIST", help=", ".join(sections))
+    parser.add_argument("--rounds", type=_positive, metavar="N", help="how often each contender has its turn")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (default: bench/results)")
+    return size
+
+
+def _sections(known: tuple[str, ...], text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(filter(None, (part.strip() for part in text.split(",")))))
-    unknown = [name for name in names if name not in SECTIONS]
+    unknown = [name for name in names if name not in known]
     if unknown or not names:
-        msg = f"no section {', '.join(unknown) or 'named'}; there are {', '.join(SECTIONS)}"
+        msg = f"no section {', '.join(unknown) or 'named'}; there are {', '.join(known)}"
         raise argparse.ArgumentTypeError(msg)
     return names
 
@@ -75,39 +113,46 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _local(options: argparse.Namespace) -> int:
-    plan = make_plan(quick=options.quick, large=options.large, rounds=options.rounds)
-    record: dict[str, Any] = {"machine": facts(), "versions": versions()}
+def _run(options: argparse.Namespace) -> int:
+    suite = _SUITES[options.command]
+    record: Record = {"machine": facts(), "versions": versions()}
     for section in options.only:
-        record[section] = _measure(section, plan)
-    report.show(record)
+        record[section] = _measure(section, suite, _plan(options))
+    report.show(record, suite.tables, suite.figures(record))
     folder = options.out or (None if options.quick else _RESULTS)
     if folder is not None:
-        path = folder / "local.json"
+        path = folder / f"{options.command}.json"
         _draw(report.write(record, path), path)
     return 0
 
 
-def _measure(section: str, plan: Plan) -> Any:
+def _plan(options: argparse.Namespace) -> Plan | ClusterPlan:
+    if options.command == "cluster":
+        return make_cluster_plan(quick=options.quick, rounds=options.rounds)
+    return make_plan(quick=options.quick, large=options.large, rounds=options.rounds)
+
+
+def _measure(section: str, suite: _Suite, plan: Plan | ClusterPlan) -> Any:
     began, load_before = time.monotonic(), load()
     print(f"measuring {section} (load {load_before}) ...", end=" ", file=sys.stderr, flush=True)
-    module, function = _MEASURES[section]
+    module, function = suite.measures[section]
     result = getattr(importlib.import_module(module), function)(plan)
     print(f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return {**result, "load": load_before}
 
 
 def _redraw(options: argparse.Namespace) -> int:
-    try:
-        record = report.read(options.result)
-    except (OSError, ValueError) as error:
-        print(f"python -m bench draw: no result in {options.result}: {error}", file=sys.stderr)
-        return 2
-    _draw(record, options.result)
+    for path in options.results:
+        try:
+            record = report.read(path)
+        except (OSError, ValueError) as error:
+            print(f"python -m bench draw: no result in {path}: {error}", file=sys.stderr)
+            return 2
+        _draw(record, path)
     return 0
 
 
-def _draw(record: dict[str, Any], path: Path) -> None:
+def _draw(record: Record, path: Path) -> None:
     try:
         from bench.plots import draw
     except ImportError:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pykka
 
 import manifold
+from bench.turns import Burst
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,6 @@ __all__ = [
     "MESSAGE",
     "WAIT_S",
     "Audiences",
-    "Burst",
     "Contender",
     "Floor",
     "Lists",
@@ -35,6 +34,7 @@ __all__ = [
     "ThreadSession",
     "Threads",
     "check",
+    "sends_to",
     "settle",
     "timed",
 ]
@@ -60,14 +60,6 @@ MESSAGE: dict[str, Any] = {
 
 class Miscounted(Exception):
     """A contender said that it was done, and some recipient had not received every message exactly once."""
-
-
-@dataclass(frozen=True)
-class Burst:
-    """One measurement: deliveries per second until all were handled, and the seconds of each sending call."""
-
-    rate: float
-    calls: list[float] = field(repr=False)
 
 
 class Contender(ABC):
@@ -265,16 +257,8 @@ class _Manifold(Contender):
         self.to = [ref.pid for ref in self.refs]
 
     def run(self, sends: int) -> list[float]:
-        """Send to all, the last time with a receipt, which is there when the last handler returned."""
-        calls = timed(sends - 1, self._send)
-        began = time.perf_counter()
-        receipt = manifold.send(self.to, MESSAGE, receipt=True)
-        calls.append(time.perf_counter() - began)
-        settle(receipt)
-        return calls
-
-    def _send(self) -> None:
-        manifold.send(self.to, MESSAGE)
+        """Send to all until they have handled it."""
+        return sends_to(self.to, sends)
 
     def close(self) -> None:
         """Stop the actors."""
@@ -313,6 +297,16 @@ class Audiences(_Manifold):
         """Close the audience, then stop the actors."""
         self.to.close()
         super().close()
+
+
+def sends_to(to: Any, sends: int) -> list[float]:
+    """Send, the last time with a receipt, which is there when the last handler returned; the seconds of each call."""
+    calls = timed(sends - 1, lambda: manifold.send(to, MESSAGE))
+    began = time.perf_counter()
+    receipt = manifold.send(to, MESSAGE, receipt=True)
+    calls.append(time.perf_counter() - began)
+    settle(receipt)
+    return calls
 
 
 def settle(receipt: Any) -> Any:

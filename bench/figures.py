@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Figure", "figures"]
+__all__ = ["AS_CHEAP", "Figure", "figures", "find"]
 
 Record = dict[str, Any]
 # What was measured, and in the quietest round.
 Values = tuple[float | None, float | None]
 
 # What "as cheap" allows for noise and for a working set that no longer fits the processor's cache.
-_AS_CHEAP = 1.5
+AS_CHEAP = 1.5
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ def _throughput(record: Record) -> list[Figure]:
 
 
 def _actors(record: Record) -> list[Figure]:
-    ratio = _at(record, "actors", "stop", "one_ratio") if _large_population(record) else None
-    start = _at(record, "actors", "start") or {}
-    bytes_each = _at(record, "memory", "bytes") if _at(record, "memory", "actors") == 100_000 else None
+    ratio = find(record, "actors", "stop", "one_ratio") if _large_population(record) else None
+    start = find(record, "actors", "start") or {}
+    bytes_each = find(record, "memory", "bytes") if find(record, "memory", "actors") == 100_000 else None
     return [
         Figure("start an actor, until ready", "<=", 5, "us", start.get("ready_us"), start.get("quiet_ready_us")),
-        Figure("stop one of 100,000 against one of 1,000", "<=", _AS_CHEAP, "x", ratio),
+        Figure("stop one of 100,000 against one of 1,000", "<=", AS_CHEAP, "x", ratio),
         Figure("an idle actor", "<=", 1_200, "bytes", bytes_each),
     ]
 
@@ -78,15 +78,16 @@ def _tasks(record: Record) -> list[Figure]:
 
 
 def _latency(record: Record) -> list[Figure]:
-    idle = _at(record, "latency", "idle", "manifold", "99")
-    busy = _at(record, "latency", "busy", "manifold", "99")
+    idle = find(record, "latency", "idle", "manifold", "99")
+    busy = find(record, "latency", "busy", "manifold", "99")
     return [
         Figure("latency p99, idle node", "<=", 500, "us", idle),
         Figure("latency p99, busy node", "<=", 20, "ms", None if busy is None else busy / 1e3),
     ]
 
 
-def _at(record: Record, *path: str) -> Any:
+def find(record: Record, *path: str) -> Any:
+    """Give what stands in a record under these keys, one in the other; None where one is missing."""
     found: Any = record
     for key in path:
         found = found.get(key) if isinstance(found, dict) else None
@@ -94,31 +95,31 @@ def _at(record: Record, *path: str) -> Any:
 
 
 def _share(record: Record, contender: str, recipients: int = 10_000) -> float | None:
-    for row in _at(record, "throughput", "rows") or []:
+    for row in find(record, "throughput", "rows") or []:
         if (row["contender"], row["recipients"]) == (contender, recipients):
             return 100 * float(row["ratio"])
     return None
 
 
 def _growth(record: Record, contender: str) -> float | None:
-    found = _at(record, "throughput", "growth", contender) or {}
+    found = find(record, "throughput", "growth", contender) or {}
     return found.get("100000") if "1000" in found else None
 
 
 def _sender(record: Record, how: str, way: str, limit_us: float) -> Figure:
-    at_size = _at(record, "throughput", "sender", "recipients") == 10_000
-    row = (_at(record, "throughput", "sender", how, way) if at_size else None) or {}
+    at_size = find(record, "throughput", "sender", "recipients") == 10_000
+    row = (find(record, "throughput", "sender", how, way) if at_size else None) or {}
     name = f"sender's time, {way}, {how}"
     return Figure(name, "<=", limit_us, "us (median)", row.get("median_us"), row.get("quiet_us"))
 
 
 def _large_population(record: Record) -> bool:
-    populations: list[int] | None = _at(record, "actors", "stop", "populations")
+    populations: list[int] | None = find(record, "actors", "stop", "populations")
     return populations == [1_000, 100_000]
 
 
 def _task(record: Record, number: int) -> Values:
-    for row in _at(record, "tasks", "rows") or []:
-        if row["tasks"] == number and _at(record, "tasks", "task_s") == 2.5:
+    for row in find(record, "tasks", "rows") or []:
+        if row["tasks"] == number and find(record, "tasks", "task_s") == 2.5:
             return row["manifold_s"], row.get("quiet_manifold_s")
     return None, None

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ChildFailed", "in_fresh"]
+__all__ = ["ROOT", "ChildFailed", "environment", "in_fresh"]
 
-_ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class ChildFailed(Exception):
@@ -29,7 +29,7 @@ def in_fresh(function: Callable[..., Any], *args: Any, timeout_s: float = 900) -
     """Give what `function(*args)` returns in a new process; its node and memory are gone afterwards."""
     command = [sys.executable, "-m", "bench.fresh", function.__module__, function.__name__, json.dumps(args)]
     child = subprocess.run(
-        command, cwd=_ROOT, env=_environment(), capture_output=True, text=True, timeout=timeout_s, check=False
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=timeout_s, check=False
     )
     if child.returncode:
         said = (child.stderr.strip().splitlines() or ["nothing"])[-1]
@@ -38,8 +38,9 @@ def in_fresh(function: Callable[..., Any], *args: Any, timeout_s: float = 900) -
     return json.loads(child.stdout.splitlines()[-1])
 
 
-def _environment() -> dict[str, str]:
-    paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
+def environment() -> dict[str, str]:
+    """Give the environment of a child that runs modules of this package."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 

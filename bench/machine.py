@@ -10,9 +10,9 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["facts", "load", "rss_bytes", "versions"]
+__all__ = ["facts", "load", "rss_bytes", "rss_of", "versions"]
 
-_STATM = Path("/proc/self/statm")
+_PROC = Path("/proc")
 
 
 def facts() -> dict[str, str | int | bool]:
@@ -46,9 +46,16 @@ def _cpus() -> int:
 def rss_bytes() -> int:
     """Give the resident memory of this process now (where there is no /proc: its peak so far)."""
     gc.collect()
-    if _STATM.exists():
-        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return _peak_rss_bytes()
+    now = rss_of(os.getpid())
+    return _peak_rss_bytes() if now is None else now
+
+
+def rss_of(process: int) -> int | None:
+    """Give the resident memory of a running process; None where there is no /proc."""
+    statm = _PROC / str(process) / "statm"
+    if not statm.exists():
+        return None
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _peak_rss_bytes() -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["SECTIONS", "Plan", "make_plan"]
+__all__ = ["CLUSTER_SECTIONS", "SECTIONS", "ClusterPlan", "Flood", "Plan", "make_cluster_plan", "make_plan"]
 
 SECTIONS = ("throughput", "actors", "memory", "tasks", "latency")
+CLUSTER_SECTIONS = ("fanout", "wire", "singles", "roundtrip", "nodes", "overload")
 
 
 @dataclass(frozen=True)
@@ -76,4 +77,74 @@ def make_plan(*, quick: bool = False, large: bool = False, rounds: int | None = 
             tasks=(*plan.tasks, 81_920, 327_680, 1_000_000),
             crowd=1_000_000,
         )
+    return plan if rounds is None else replace(plan, rounds=rounds)
+
+
+@dataclass(frozen=True)
+class Flood:
+    """One overload: sends to a "list" of all recipients or "single" ones, for how long; `limit_mib` bounds both queues.
+
+    A handler that takes longer keeps the sender less busy; what is queued at the end then takes longer to work off.
+    """
+
+    kind: str
+    seconds: float
+    burn_s: float
+    limit_mib: int
+
+
+@dataclass(frozen=True)
+class ClusterPlan:
+    """The sizes of a run of `bench cluster`; the defaults take about four minutes on two cores."""
+
+    # how many turns each contender has
+    rounds: int = 9
+    # fan-outs: how long a burst is, and how many deliveries may be queued at most
+    recipients: tuple[int, ...] = (1_000, 10_000, 100_000)
+    burst_s: float = 0.3
+    burst_max: int = 4_000_000
+    # the sender's time of a single call: as many rounds of so many calls
+    sender_recipients: int = 10_000
+    sender_calls: int = 30
+    # bytes: so many sends of each kind
+    wire_recipients: int = 10_000
+    wire_sends: int = 200
+    # single messages: so many in a burst at most, as an outbox holds them
+    single_recipients: int = 1_000
+    single_burst_s: float = 0.7
+    single_burst_max: int = 80_000
+    # round trips in each turn
+    pings: int = 1_000
+    # several receiving nodes
+    node_counts: tuple[int, ...] = (1, 2, 4)
+    node_recipients: tuple[int, ...] = (10_000, 40_000)
+    node_calls: int = 8
+    # overload: the sender is so many times faster than the receiver
+    overload_times: int = 10
+    overload_recipients: int = 1_000
+    floods: tuple[Flood, ...] = (Flood("list", 60.0, 3e-6, 16), Flood("single", 15.0, 300e-6, 8))
+
+
+_QUICK_CLUSTER = ClusterPlan(
+    rounds=2,
+    recipients=(100, 1_000),
+    burst_s=0.02,
+    sender_recipients=1_000,
+    sender_calls=5,
+    wire_recipients=1_000,
+    wire_sends=20,
+    single_recipients=100,
+    single_burst_s=0.05,
+    pings=50,
+    node_counts=(1, 2),
+    node_recipients=(400,),
+    node_calls=5,
+    overload_recipients=100,
+    floods=(Flood("list", 1.0, 10e-6, 1), Flood("single", 0.5, 100e-6, 1)),
+)
+
+
+def make_cluster_plan(*, quick: bool = False, rounds: int | None = None) -> ClusterPlan:
+    """Give the sizes for a smoke run, or a usual one."""
+    plan = _QUICK_CLUSTER if quick else ClusterPlan()
     return plan if rounds is None else replace(plan, rounds=rounds)

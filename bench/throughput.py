@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import queue
 import threading
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,8 @@ from bench.contenders import (
     settle,
     timed,
 )
-from bench.stats import beside, growth, median, percentile, sends_for
+from bench.stats import growth, median, percentile
+from bench.turns import take_turns, warmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,40 +34,6 @@ if TYPE_CHECKING:
     from bench.plan import Plan
 
 __all__ = ["measure"]
-
-
-@dataclass
-class Lane:
-    """A contender at one size, how often it sends in a burst, and what was measured so far."""
-
-    contender: Contender
-    sends: int
-    rates: list[float] = field(default_factory=list)
-    ratios: list[float] = field(default_factory=list)
-    calls: list[float] = field(default_factory=list)
-
-    def burst(self) -> float:
-        """Measure one burst and give its rate; what the collector has to do is done before."""
-        gc.collect()
-        burst = self.contender.burst(self.sends)
-        self.rates.append(burst.rate)
-        self.calls.extend(burst.calls)
-        return burst.rate
-
-    def row(self) -> dict[str, Any]:
-        """Give the figures of all bursts."""
-        rate = median(self.rates)
-        return {
-            "contender": self.contender.name,
-            "recipients": self.contender.recipients,
-            "deliveries_per_s": rate,
-            "cost_ns": 1e9 / rate,
-            "ratio": median(self.ratios) if self.ratios else 1.0,
-            "ratios": self.ratios,
-            "call_median_us": median(self.calls) * 1e6,
-            "call_p99_us": percentile(self.calls, 99) * 1e6,
-            "calls": len(self.calls),
-        }
 
 
 def measure(plan: Plan) -> dict[str, Any]:
@@ -81,43 +47,19 @@ def measure(plan: Plan) -> dict[str, Any]:
 
 
 def _at(plan: Plan, recipients: int) -> list[dict[str, Any]]:
-    kinds: list[type[Contender]] = [Lists, ReceivedLists, Audiences, Queues]
+    kinds: list[type[Contender]] = [Floor, Lists, ReceivedLists, Audiences, Queues]
     if recipients <= plan.threads_max:
         kinds.append(Threads)
-    floor = _lane(plan, Floor(recipients))
-    lanes = [_lane(plan, kind(recipients)) for kind in kinds]
+    floor, *lanes = [warmed(kind(recipients), plan.burst_s, plan.burst_max) for kind in kinds]
     # Frozen: no contender pays for the collector walking the others' objects.
     gc.freeze()
     try:
-        for turn in range(plan.rounds_at(recipients)):
-            _round(floor, lanes[turn % len(lanes) :] + lanes[: turn % len(lanes)])
+        take_turns(floor, lanes, plan.rounds_at(recipients))
     finally:
         gc.unfreeze()
         for lane in (floor, *lanes):
             lane.contender.close()
     return [lane.row() for lane in (floor, *lanes)]
-
-
-def _lane(plan: Plan, contender: Contender) -> Lane:
-    """Warm the contender up, and find how many sends last as long as a burst shall."""
-    contender.burst(1)
-    rate = contender.burst(2).rate
-    for _ in range(2):
-        rate = contender.burst(_sends(plan, rate, contender)).rate
-    return Lane(contender, _sends(plan, rate, contender))
-
-
-def _sends(plan: Plan, rate: float, contender: Contender) -> int:
-    return sends_for(rate, contender.recipients, plan.burst_s, plan.burst_max)
-
-
-def _round(floor: Lane, lanes: list[Lane]) -> None:
-    before = floor.burst()
-    for lane in lanes:
-        rate = lane.burst()
-        after = floor.burst()
-        lane.ratios.append(beside(before, rate, after))
-        before = after
 
 
 def _growths(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:

@@ -59,6 +59,11 @@ class Node:
     cluster's secret: links are encrypted and authenticated with it. Listening on anything but loopback or ipc
     without one is refused. A node that joins and does not listen listens on a free port, for the others dial it back.
 
+    `transport` is where servers of NATS are, in the place of `listen` and `join`: `nats://host:4222`, `tls://host:4222`,
+    `nats://user:password@host:4222`, several with commas between them. After a `?` there may follow, with `&` between
+    them, `cluster=name` (clusters on the same servers do not meet), `credentials=file`, and for TLS `ca=file`,
+    `certificate=file`, `key=file`. A server that cannot be reached is an error here, and waited for later on.
+
     As a context manager, sync or async, it is the current node of the block, and stops at its end. A
     `"loop"` node wants `async with`: a sync block on its own loop cannot wait for `async def` handlers.
 
@@ -93,7 +98,7 @@ class Node:
         self._stop_until = 0.0
         self._closing: asyncio.Future[None] | None = None
         join = _addresses(join)
-        wires = self.around.transport(listen, join, transport, cookie, self.limits)
+        wires = self.around.transport(self.id, listen, join, transport, cookie, self.limits)
         loops = self._start_loops(worker_kind, workers)
         self.cluster = Cluster(self.limits)
         self._membership = Membership()

@@ -134,13 +134,14 @@ class Surroundings(Protocol):
 
     def transport(
         self,
+        node: str,
         listen: str | None,
         join: tuple[str, ...],
         transport: str | None,
         cookie: str | bytes | None,
         limits: Limits,
     ) -> Any:
-        """Give the `Transport` that a node's options ask for, not open yet, or None."""
+        """Give the `Transport` of a node that its options ask for, not open yet, or None."""
 
 
 class Thread(Protocol):

@@ -19,13 +19,14 @@ __all__ = ["make_transport"]
 
 
 def make_transport(
+    node: str,
     listen: str | None,
     join: Iterable[str],
     transport: str | None,
     cookie: str | bytes | None,
     limits: Limits,
 ) -> Transport | None:
-    """Make the transport, not open yet; None for a node that neither listens nor joins.
+    """Make the transport of a node, not open yet; None for one that neither listens nor joins nor names a transport.
 
     Raises ValueError for options that do not go together, AddressError for addresses that cannot be used.
     """
@@ -33,14 +34,16 @@ def make_transport(
     for address in (*addresses, *([] if listen is None else [listen])):
         if not isinstance(address, str):
             raise AddressError(str(address), "an address is a text, such as tcp://127.0.0.1:4000")
-    if transport is not None:
-        msg = f"transport={transport!r} is not known; leave it out for ZeroMQ, with listen= and join="
-        raise ValueError(msg)
-    if listen is None and not addresses:
-        return None
     cookie = cookie if cookie is not None else os.environ.get("MANIFOLD_COOKIE") or None
     secret = cookie.encode() if isinstance(cookie, str) else cookie
     packet_max_bytes = limits.packet_max_bytes + PACKET_SLACK_BYTES
+    if transport is not None:
+        if listen is not None or addresses:
+            msg = "over a transport= nodes find each other by themselves: it goes with neither listen= nor join="
+            raise ValueError(msg)
+        return _make_nats(transport, node, secret, packet_max_bytes, limits.node_down_after_s)
+    if listen is None and not addresses:
+        return None
     from manifold.transport.memory import Memory
     from manifold.transport.zeromq import ZeroMQ
 
@@ -49,6 +52,18 @@ def make_transport(
     ):
         return Memory(listen or f"memory://{secrets.token_hex(4)}", packet_max_bytes=packet_max_bytes)
     return ZeroMQ(listen or _own_address(addresses), cookie=secret, packet_max_bytes=packet_max_bytes)
+
+
+def _make_nats(servers: str, node: str, secret: bytes | None, packet_max_bytes: int, announce_s: float) -> Transport:
+    from manifold.transport.nats_url import hide_secrets
+
+    try:
+        from manifold.transport.nats import Nats
+
+        return Nats(servers, node, cookie=secret, packet_max_bytes=packet_max_bytes, announce_s=announce_s)
+    except ImportError as error:
+        reason = f"NATS needs the package {error.name}: pip install 'manifold-actors[nats]'"
+        raise AddressError(hide_secrets(str(servers)), reason) from error
 
 
 def _own_address(join: tuple[str, ...]) -> str:

@@ -259,6 +259,22 @@ def test_nodes_join_each_other_and_hear_of_the_end(run):
     assert one.stop() == 0
 
 
+def test_nodes_meet_over_nats(run, nats_server, tmp_path):
+    url = f"{nats_server.url}?cluster=cli"
+    (tmp_path / "node.toml").write_text(f'[node]\ntransport = "{url}"\n')
+    nodes = [
+        node(run, "--name", "a", "--transport", url),
+        node(run, "--name", "b", MANIFOLD_TRANSPORT=url),
+        node(run, "--name", "c", "--config", "node.toml"),
+    ]
+    ids = [each.facts()["id"] for each in nodes]
+    assert nodes[0].facts()["address"] == f"subject://manifold.cli.{ids[0]}"
+    for each in nodes:
+        for other in set(ids) - {each.facts()["id"]}:
+            each.line(each.err, f"NodeUp {other}")
+    assert [each.stop() for each in nodes] == [0, 0, 0]
+
+
 def test_a_cookie_file_comes_before_the_variable(run, tmp_path):
     (tmp_path / "cookie").write_text("our little secret\n")
     (tmp_path / "cookie").chmod(0o600)
@@ -378,6 +394,14 @@ GIVEN = {
         *(["ipc:///a", "ipc:///b,b"], "ipc:///c,tcp://h:1,", ["ipc:///d"]),
         *(("ipc:///a", "ipc:///b,b"), ("ipc:///c", "tcp://h:1"), ("ipc:///d",)),
     ),
+    "transport": (
+        "nats://a",
+        "tls://b:1,tls://c",
+        "nats://d?cluster=e",
+        "nats://a",
+        "tls://b:1,tls://c",
+        "nats://d?cluster=e",
+    ),
     "cookie_file": ("a", "b", "c", "a", "b", "c"),
     "workers": ("1", "2", 3, 1, 2, 3),
     "worker_kind": ("loop", "thread", "loop", "loop", "thread", "loop"),
@@ -422,11 +446,19 @@ BAD_OPTIONS = [
     (("--log-level", "loud"), "--log-level: expected debug or info"),
     (("--listen", "nowhere"), "--listen: 'nowhere': not an address"),
     (("--listen", "tcp://127.0.0.1:70000"), "--listen: 'tcp://127.0.0.1:70000': not an address"),
-    (("--listen", "memory://here"), "--listen: 'memory://here': that is for nodes of one process"),
+    (("--listen", "memory://here"), "--listen: 'memory://here': not where a process can be reached"),
+    (("--join", "subject://manifold.here"), "--join: 'subject://manifold.here': not where a process can be reached"),
     (("--listen", "ipc:///no/such/folder/socket"), "No such file or directory"),
     (("--listen", "tcp://0.0.0.0:0"), "without a cookie"),
     (("--join", "tcp://h"), "--join: 'tcp://h': not an address"),
     (("--join", "tcp://127.0.0.1:0"), "--join: 'tcp://127.0.0.1:0': can be listened on, not joined"),
+    (("--transport", "nats"), "--transport: 'nats': not an address of NATS"),
+    (
+        ("--transport", "nats://me:x@h?credentials=none"),
+        "--transport: 'nats://***@h?credentials=none': the credentials",
+    ),
+    (("--transport", "nats://127.0.0.1:1"), "'nats://127.0.0.1:1': it cannot be reached: Connection refused"),
+    (("--transport", "nats://h", "--listen", LOOPBACK), "neither listen= nor join="),
     (("--limit", "speed=3"), "--limit: no such limit as 'speed'; there are message_max_bytes,"),
     (("--limit", "timers_max"), "--limit: expected NAME=VALUE, not 'timers_max'"),
     (("--limit", "timers_max=1.5"), "--limit: timers_max: expected a whole number, not '1.5'"),

@@ -11,9 +11,10 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from examples.guild_presence.cluster import ClusterError
 from examples.guild_presence.log import BadLogError, read_lines
 from examples.guild_presence.replay import How, replay
-from examples.guild_presence.report import as_text
+from examples.guild_presence.report import as_text, verdict
 from examples.guild_presence.traffic import make_up
 
 try:
@@ -34,7 +35,8 @@ DESCRIPTION = """\
 Replay chat logs, one guild each: a guild actor reads the log, every user in it is a session actor, and each
 event goes to all sessions that are present at that moment. At the end the deliveries are compared with what
 the rules give."""
-EPILOG = "Exit status: 0 all went well, 1 something was lost, doubled or out of order, 2 bad input."
+EPILOG = """\
+Exit status: 0 all went well, 1 something was lost, doubled or out of order or a node failed, 2 bad input."""
 
 LOG = "IRC logs to replay, a guild each"
 REPEAT = """\
@@ -42,7 +44,8 @@ replay N times, each time from an empty room; all figures count over all the rep
 SPEED = "keep to the clock of the logs, X times faster (default: no clock, as fast as it goes)"
 USERS = "of all guilds together; the guilds' sizes are Zipf-distributed, and none is empty (default: 2000)"
 LINES = "of all guilds together, after all users have joined (default: 10000)"
-WORKERS = "workers of the node (default: one for each CPU core)"
+NODES = "spread guilds and sessions over N nodes, all but one in a process of its own (default: 1)"
+WORKERS = "workers of each node (default: one for each CPU core)"
 MADE_UP = {"guilds": 12, "users": 2000, "lines": 10_000}
 
 
@@ -60,12 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         guilds = _guilds(options)
     except (BadLogError, argparse.ArgumentTypeError) as error:
         parser.error(str(error))
-    how = How(options.repeat, options.speed, options.list, options.workers)
+    how = How(options.repeat, options.speed, options.list, options.workers, options.nodes)
     try:
         with _progress(guilds, how.repeat) as on_step:
             report = replay(guilds, how, on_step)
     except KeyboardInterrupt:
         parser.exit(130, f"{PROG}: interrupted\n")
+    except ClusterError as error:
+        parser.exit(1, f"{PROG}: {error}\n")
     _show(report, as_json=options.json)
     return 0 if report.flawless else 1
 
@@ -77,6 +82,7 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--repeat", metavar="N", type=_count(10**9), default=1, help=REPEAT)
     add("--speed", metavar="X", type=_speed, help=SPEED)
     add("--list", action="store_true", help="send to plain lists of PIDs instead of an Audience")
+    add("--nodes", metavar="N", type=_count(32), default=1, help=NODES)
     add("--workers", metavar="N", type=_count(1024), help=WORKERS)
     add("--json", action="store_true", help="print the figures as one JSON object, last and alone on stdout")
     add = parser.add_argument_group("without --log, guilds and traffic are made up").add_argument
@@ -148,6 +154,8 @@ def _show(report: Report, *, as_json: bool) -> None:
     """Print the summary, where a person will see it, and the JSON, where a program will read it."""
     if not as_json or sys.stderr.isatty():
         _summarize(report, sys.stderr if as_json else sys.stdout)
+    elif not report.flawless:
+        print(f"{PROG}: {verdict(report)}", file=sys.stderr)
     if as_json:
         print(json.dumps(report.as_json()))
 

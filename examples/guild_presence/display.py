@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from examples.guild_presence.actors import Step
+    from examples.guild_presence.messages import Step
     from examples.guild_presence.replay import OnStep
     from examples.guild_presence.report import Report
 

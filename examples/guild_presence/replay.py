@@ -1,6 +1,7 @@
 """The driver: a task per guild hands its actor the log a piece at a time, the next when that is done.
 
-So nothing piles up, however fast the log is read.
+So nothing piles up, however fast the log is read. The guilds go to the nodes in turn. What their sessions found is
+asked of every node at the end.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import manifold
-from examples.guild_presence.actors import ANSWER_S, CLOSE, LINES, Guild
+from examples.guild_presence.cluster import cluster
 from examples.guild_presence.count import expect
+from examples.guild_presence.messages import ANSWER_S, GUILDS, LINES, REPORT
 from examples.guild_presence.pace import batches
 from examples.guild_presence.report import GuildReport, Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
-    from examples.guild_presence.actors import Step
+    from examples.guild_presence.messages import Step
 
     OnStep = Callable[[str, int, Step], object]
     """Called with a guild's name, and of a piece of its log how many lines it has and what it came to."""
@@ -31,23 +34,21 @@ BATCH_LINES = 256
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How to replay. `speed`: times faster than the logs' clock, None for as fast as it goes."""
+    """`speed`: times faster than the logs' clock, None for as fast as it goes. `workers`: on each node."""
 
     repeat: int = 1
     speed: float | None = None
     plain_list: bool = False
     workers: int | None = None
+    nodes: int = 1
 
 
 def replay(guilds: Mapping[str, Sequence[str]], how: How, on_step: OnStep) -> Report:
-    """Replay the logs, by name, on a node of this process, and report. Blocks until all is done."""
-    report = Report([_blank(name, lines, how.repeat) for name, lines in guilds.items()])
-    node = manifold.start(workers=how.workers)
+    """Replay the logs, by name, on a node of this process and others, and report. Blocks until all is done."""
+    report = Report([_blank(name, lines, how.repeat) for name, lines in guilds.items()], nodes=how.nodes)
+    node = manifold.start("node-1", workers=how.workers, listen="tcp://127.0.0.1:0" if how.nodes > 1 else None)
     try:
-        began = time.perf_counter()
-        asyncio.run(_replay_all(guilds, how, report, on_step))
-        report.seconds = time.perf_counter() - began
-        report.handoffs = node.stats().handoffs
+        asyncio.run(_replay_on(node, guilds, how, report, on_step))
     finally:
         manifold.stop()
     return report
@@ -58,34 +59,72 @@ def _blank(name: str, lines: Sequence[str], repeat: int) -> GuildReport:
     return GuildReport(name, lines=repeat * len(lines), deliveries_expected=repeat * expected.deliveries)
 
 
-async def _replay_all(guilds: Mapping[str, Sequence[str]], how: How, report: Report, on_step: OnStep) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        for guild in report.guilds:
-            tasks.create_task(_replay_guild(guild, guilds[guild.name], how, on_step))
+async def _replay_on(
+    node: manifold.Node, guilds: Mapping[str, Sequence[str]], how: How, report: Report, on_step: OnStep
+) -> None:
+    async with cluster(node, how.nodes, how.workers) as nodes:
+        began = time.perf_counter()
+        pids = await _start_guilds(list(guilds), nodes.gateways, how)
+        async with asyncio.TaskGroup() as tasks:
+            for guild in report.guilds:
+                tasks.create_task(_replay_guild(pids[guild.name], guild, guilds[guild.name], how, on_step))
+        report.seconds = time.perf_counter() - began
+        await _gather(report, nodes.gateways)
+        report.troubles += nodes.deaths()
 
 
-async def _replay_guild(report: GuildReport, lines: Sequence[str], how: How, on_step: OnStep) -> None:
-    guild = Guild.start(plain_list=how.plain_list).pid
-    for _ in range(how.repeat):
-        await _replay_once(guild, report, lines, how, on_step)
+async def _start_guilds(names: Sequence[str], gateways: Sequence[manifold.PID], how: How) -> dict[str, manifold.PID]:
+    """Start the guilds, on the nodes in turn. Each shall begin with the sessions of its own node."""
+    pids: dict[str, manifold.PID] = {}
+    for index, gateway in enumerate(gateways[: len(names)]):
+        turn = [*gateways[index:], *gateways[:index]]
+        theirs = names[index :: len(gateways)]
+        question = {"t": GUILDS, "names": theirs, "gateways": turn, "plain_list": how.plain_list}
+        pids |= zip(theirs, await manifold.ask(gateway, question, timeout=ANSWER_S), strict=True)
+    return pids
+
+
+async def _replay_guild(
+    guild: manifold.PID, report: GuildReport, lines: Sequence[str], how: How, on_step: OnStep
+) -> None:
+    try:
+        for _ in range(how.repeat):
+            await _replay_once(guild, report, lines, how, on_step)
+    except manifold.NodeDown:
+        report.lost = report.deliveries_expected  # nobody knows how far it had come
 
 
 async def _replay_once(
     guild: manifold.PID, report: GuildReport, lines: Sequence[str], how: How, on_step: OnStep
 ) -> None:
     began = time.monotonic()
-    for due_s, batch in batches(lines, BATCH_LINES, how.speed):
+    pieces = list(batches(lines, BATCH_LINES, how.speed))
+    for number, (due_s, batch) in enumerate(pieces, 1):
         if how.speed is not None:
             await asyncio.sleep(began + due_s - time.monotonic())
-        step: Step = await manifold.ask(guild, {"t": LINES, "lines": list(batch)}, timeout=ANSWER_S)
+        question = {"t": LINES, "lines": list(batch), "last": number == len(pieces)}
+        step: Step = await manifold.ask(guild, question, timeout=ANSWER_S)
         report.events += step["events"]
+        report.lost += step["sent"]
         on_step(report.name, len(batch), step)
-    _add(report, await manifold.ask(guild, {"t": CLOSE}, timeout=ANSWER_S))
 
 
-def _add(report: GuildReport, tally: tuple[int, int, int, int]) -> None:
-    received, lost, duplicated, reordered = tally
-    report.deliveries += received
-    report.lost += lost
-    report.duplicated += duplicated
-    report.reordered += reordered
+async def _gather(report: Report, gateways: Sequence[manifold.PID]) -> None:
+    """Ask each node what its sessions found, and for its counts; this one first, before it asks the others."""
+    guilds = {guild.name: guild for guild in report.guilds}
+    for gateway in gateways:
+        try:
+            answer = await manifold.ask(gateway, {"t": REPORT}, timeout=ANSWER_S)
+        except manifold.NodeDown as error:
+            report.troubles.append(str(error))
+            continue
+        for name, tally in answer["tallies"].items():
+            guilds[name].account(tally)
+        report.handoffs += answer["stats"]["handoffs"]
+        if not _reconciles(answer["stats"]):
+            report.troubles.append(f"the counts of {gateway.node} do not add up: {answer['stats']}")
+
+
+def _reconciles(stats: Mapping[str, Any]) -> bool:
+    causes = ("delivered", "dead", "shed", "unreachable", "in_flight")
+    return bool(stats["sent"] == sum(stats[cause] for cause in causes))

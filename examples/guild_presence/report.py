@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from examples.guild_presence.check import Tally
+
 __all__ = ["FIGURES", "GuildReport", "Report", "as_text", "headline", "verdict"]
 
 FAULTS = ("lost", "duplicated", "reordered")
@@ -25,8 +27,17 @@ class GuildReport:
     deliveries_expected: int = 0
     deliveries: int = 0
     lost: int = 0
+    """What was sent counts as lost until a session accounts for it."""
     duplicated: int = 0
     reordered: int = 0
+
+    def account(self, tally: Tally) -> None:
+        """Take in how it went with what was due to some sessions."""
+        due, received, lost, duplicated, reordered = tally
+        self.deliveries += received
+        self.lost += lost - due
+        self.duplicated += duplicated
+        self.reordered += reordered
 
     @property
     def ignored(self) -> int:
@@ -47,6 +58,8 @@ class Report:
     seconds: float = 0.0
     nodes: int = 1
     handoffs: int = 0
+    troubles: list[str] = field(default_factory=list)
+    """What went wrong with nodes."""
 
     def total(self, figure: str) -> int:
         """Add up a figure over the guilds."""
@@ -59,8 +72,9 @@ class Report:
 
     @property
     def flawless(self) -> bool:
-        """Whether everybody got everything that was theirs, once, in order."""
-        return all(not guild.faults and guild.deliveries == guild.deliveries_expected for guild in self.guilds)
+        """Whether everybody got everything that was theirs, once, in order, and no node had trouble."""
+        well = all(not guild.faults and guild.deliveries == guild.deliveries_expected for guild in self.guilds)
+        return well and not self.troubles
 
     def as_json(self) -> dict[str, int | float]:
         """Give the figures under their public names."""
@@ -76,9 +90,10 @@ class Report:
 
 def headline(report: Report) -> str:
     """Say in one line how much it was and how fast it went."""
+    where = f" on {report.nodes} nodes, with {report.handoffs:,} hand-offs between them" if report.nodes > 1 else ""
     return (
         f"{report.total('deliveries'):,} deliveries of {report.total('events'):,} events "
-        f"in {report.seconds:,.3f} s: {report.deliveries_per_s:,.0f} a second"
+        f"in {report.seconds:,.3f} s: {report.deliveries_per_s:,.0f} a second{where}"
     )
 
 
@@ -88,7 +103,7 @@ def verdict(report: Report) -> str:
         return "Nothing lost, duplicated or reordered: every session got exactly its events."
     off = report.total("deliveries") - report.total("deliveries_expected")
     faults = ", ".join(f"{report.total(figure):,} {figure}" for figure in FAULTS)
-    return f"FAULTS: {faults}; {off:+,} deliveries against what the rules give."
+    return "; ".join([f"FAULTS: {faults}", f"{off:+,} deliveries against what the rules give", *report.troubles]) + "."
 
 
 def as_text(report: Report) -> str:

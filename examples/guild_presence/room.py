@@ -34,11 +34,6 @@ class Room(Generic[M]):
             self._enter(event.nick)
         return True
 
-    def clear(self) -> None:
-        """Let everybody leave."""
-        for nick in list(self.members):
-            self._leave(nick)
-
     def _enter(self, nick: str) -> None:
         if nick not in self.members:
             self.members[nick] = self._enter_hook(nick)

@@ -47,6 +47,7 @@ stop the node in order, a second one ends it at once. Exit status: 0 when stoppe
 example:
   manifold node --name gw-1 --listen tcp://127.0.0.1:7400 --app mypackage.sessions:setup
   manifold node --name gw-2 --listen tcp://127.0.0.1:0 --join tcp://127.0.0.1:7400
+  manifold node --name gw-3 --transport 'nats://10.0.0.9:4222?credentials=gw.creds'
 """
 
 
@@ -127,6 +128,7 @@ def _start(settings: Settings, cookie: str | bytes | None) -> manifold.Node:
             worker_kind=settings.worker_kind,
             listen=settings.listen,
             join=settings.join,
+            transport=settings.transport,
             cookie=cookie,
             limits=settings.limits,
         )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manifold.limits import Limits
 from manifold.transport import AddressError, parse_address
+from manifold.transport.nats_url import parse_servers
 
 if TYPE_CHECKING:
     import argparse
@@ -38,6 +39,7 @@ class Settings:
     name: str | None = None
     listen: str | None = None
     join: tuple[str, ...] = ()
+    transport: str | None = None
     cookie: str | None = None
     cookie_file: str | None = None
     workers: int | None = None
@@ -101,8 +103,14 @@ def _one_of(*choices: str) -> Callable[[object], str]:
 
 def _address(value: object) -> str:
     text = _text(value)
-    if parse_address(text).scheme == "memory":
-        raise AddressError(text, "that is for nodes of one process; expected tcp://host:port or ipc:///path")
+    if parse_address(text).scheme not in ("tcp", "ipc"):
+        raise AddressError(text, "not where a process can be reached; expected tcp://host:port or ipc:///path")
+    return text
+
+
+def _servers(value: object) -> str:
+    text = _text(value)
+    parse_servers(text)
     return text
 
 
@@ -162,6 +170,9 @@ _SETTINGS = {
     "name": _Setting("--name", "NAME", _text, "the node's name, one in the cluster; made up if not given"),
     "listen": _Setting("--listen", "ADDR", _address, "where others join it: tcp://127.0.0.1:0 (any port), ipc:///path"),
     "join": _Setting("--join", "ADDR", _peers, "address of any node of the cluster; may be repeated", repeats=True),
+    "transport": _Setting(
+        "--transport", "URL", _servers, "nats://host:4222 or tls://host:4222, in the place of --listen and --join"
+    ),
     "cookie_file": _Setting("--cookie-file", "FILE", _text, "file with the cluster's secret; see manifold cookie"),
     "workers": _Setting("--workers", "N", _number, "how many workers; by default one per CPU core"),
     "worker_kind": _Setting(

@@ -80,18 +80,21 @@ def _plain(text: str, room: int) -> str:
 
 
 def exception_of(value: memoryview | bytes) -> Exception:
-    """Build the exception that an answer describes."""
-    described = decode(value)
-    if not (isinstance(described, list) and len(described) == 4):
-        return RemoteError("unknown", "the answer describes no exception", "")
-    name, args, text, traceback_text = described
+    """Build the exception that an answer describes; CodecError if it cannot be read."""
+    match decode(value):
+        case [str(name), list() | None as args, str(text), str(traceback_text)]:
+            return _built(name, args, text, traceback_text)
+    return RemoteError("unknown", "the answer describes no exception", "")
+
+
+def _built(name: str, args: list[Any] | None, text: str, traceback_text: str) -> Exception:
     if name == _DEAD:
         return ActorDeadError(text)
-    if (kind := _OWN.get(name)) is not None and isinstance(args, list):
+    if (kind := _OWN.get(name)) is not None and args is not None:
         try:
             error: Exception = kind(*args)
         except Exception:  # noqa: BLE001  # arguments of another version of the class
-            return RemoteError(str(name), str(text), str(traceback_text))
+            return RemoteError(name, text, traceback_text)
         error.add_note(f"Raised on another node:\n{traceback_text}")
         return error
-    return RemoteError(str(name), str(text), str(traceback_text))
+    return RemoteError(name, text, traceback_text)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Put = Callable[[Kind, Sequence[bytes]], object]
 
-__all__ = ["Arrivals", "emptied"]
+__all__ = ["Arrivals"]
 
 _WAITING_BYTES = 256
 """What a message that waits here is reckoned to take, besides its bytes and 8 for a recipient."""
@@ -34,14 +34,15 @@ _UNREADABLE = object()
 class _RemoteWatcher:
     """Tells another node that an actor it monitors has ended, behind all that this thread has offloaded."""
 
-    def __init__(self, monitor: int, put: Put, host: Host, kept: dict[int, Any]) -> None:
+    def __init__(self, monitor: int, put: Put, host: Host, watchers: dict[int, tuple[PID, _RemoteWatcher]]) -> None:
         self._monitor = monitor
         self._put = put
         self._host = host
-        self._kept = kept
+        self._watchers = watchers
 
-    def on_end(self, pid: PID, reason: str) -> None:  # noqa: ARG002
-        self._kept.pop(self._monitor, None)
+    def on_end(self, pid: PID, reason: str) -> None:
+        if self._watchers.get(self._monitor) == (pid, self):  # else the number stands for another by now
+            self._watchers.pop(self._monitor, None)
         parts = Down(self._monitor, reason).pack()
         self._host.local.behind(lambda: self._put(Kind.DOWN, parts))
 
@@ -74,8 +75,8 @@ class Arrivals:
         for replica in self._replicas.values():
             replica.close()
         self._replicas = {}
-        for pid, watcher in emptied(self._watchers):
-            self._host.demonitor(pid, watcher)
+        for monitor in list(self._watchers):  # workers take out those that end
+            self._forget(monitor)
 
     def _send(self, body: memoryview) -> None:
         sent = Send.unpack(body)
@@ -92,12 +93,16 @@ class Arrivals:
         settles = self._settles(sent.receipt, sent.members, len(body))
         if (message := self._read(sent.message, sent.members, settles)) is _UNREADABLE:
             return
-        replica = self._replicas.get(sent.audience)
-        if replica is None:  # all its members here have ended since this was counted
-            settles.settle(self._host.id, DEAD, sent.members)
-        else:
-            with replica.lock:
+        if (replica := self._replicas.get(sent.audience)) is None:
+            # Offloaded while this node was known in an earlier session: those members have left.
+            self._account(settles, DEAD, sent.members)
+            return
+        with replica.lock:
+            if (members := len(replica)) <= sent.members:
                 replica.send(message, settles, None, sent.members, 0)
+                return
+        self._complain(f"a message to {sent.members} members of an audience that has {members}", "shed")
+        self._account(settles, SHED, sent.members)
 
     def _read(self, data: bytes | memoryview, recipients: int, settles: Settles) -> Any:
         """Decode a message; one that cannot be, for want of a registered type, say, counts as shed."""
@@ -105,8 +110,13 @@ class Arrivals:
             return decode(data)
         except CodecError as error:
             self._complain(f"a message that cannot be read here: {error}", "shed")
-            settles.settle(self._host.id, SHED, recipients)
+            self._account(settles, SHED, recipients)
             return _UNREADABLE
+
+    def _account(self, settles: Settles, cause: int, recipients: int) -> None:
+        """Account for all recipients of a message that reaches nobody. Those of none are accounted for already."""
+        if recipients:
+            settles.settle(self._host.id, cause, recipients)
 
     def _change(self, body: memoryview) -> None:
         change = AudienceChange.unpack(body)
@@ -147,13 +157,17 @@ class Arrivals:
 
     def _watch(self, body: memoryview) -> None:
         watch = Watch.unpack(body)
+        self._forget(watch.monitor)
         pid = PID(self._host.id, watch.id)
         watcher = _RemoteWatcher(watch.monitor, self._put, self._host, self._watchers)
         self._watchers[watch.monitor] = pid, watcher
         self._host.monitor(pid, watcher)
 
     def _unwatch(self, body: memoryview) -> None:
-        found = self._watchers.pop(Watch.unpack(body).monitor, None)
+        self._forget(Watch.unpack(body).monitor)
+
+    def _forget(self, monitor: int) -> None:
+        found = self._watchers.pop(monitor, None)
         if found is not None:
             self._host.demonitor(*found)
 
@@ -166,17 +180,6 @@ class Arrivals:
             self._put(Kind.OUTCOME, Outcome(receipt, *counts).pack())
 
         return Arrival(self._tally, recipients, size, complete if receipt else None)
-
-
-def emptied(table: dict[int, Any]) -> list[Any]:
-    """Give what is in a table, and empty it; nobody else gets what is given."""
-    taken = []
-    while table:
-        try:
-            taken.append(table.popitem()[1])
-        except KeyError:
-            break
-    return taken
 
 
 class _NoReplica:

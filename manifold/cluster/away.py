@@ -28,13 +28,15 @@ class Away:
         self.lock = threading.Lock()
         self.number = number
         self._cluster = cluster
-        self._members: dict[str, set[int]] = {}
+        self._members: dict[str, set[int]] = {}  # by each node that keeps a replica
 
     def __len__(self) -> int:
-        return sum(map(len, self._members.values()))
+        with self.lock:
+            return sum(map(len, self._members.values()))
 
     def __iter__(self) -> Iterator[PID]:
-        return iter([PID(node, number) for node, ids in self._members.items() for number in ids])
+        with self.lock:
+            return iter([PID(node, number) for node, ids in self._members.items() for number in ids])
 
     def __contains__(self, pid: PID) -> bool:
         return pid.id in self._members.get(pid.node, ())
@@ -59,11 +61,11 @@ class Away:
         if not fresh:
             return None
         taken = self._cluster.change_audience(node, AudienceChange(self.number, joins=True, ids=fresh))
-        if taken is False:
-            return len(fresh)
+        if taken is None:
+            return None
         if taken:
-            self._members.setdefault(node, set()).update(fresh)
-        return None
+            self._members.setdefault(node, set()).update(fresh[:taken])
+        return len(fresh) - taken or None
 
     def discard(self, pid: PID) -> None:
         """Take one out. Raises Overloaded when the outbox to its node is full."""
@@ -71,7 +73,7 @@ class Away:
             if pid not in self:
                 return
             change = AudienceChange(self.number, joins=False, ids=[pid.id])
-            if self._cluster.change_audience(pid.node, change) is False:
+            if self._cluster.change_audience(pid.node, change) == 0:
                 raise Overloaded([pid.node], 1, "the outbox")
             self._drop(pid.node, [pid.id])
 
@@ -83,7 +85,7 @@ class Away:
 
     def counts(self) -> dict[str, int]:
         """Give how many there are on each node. Under the lock."""
-        return {node: len(ids) for node, ids in self._members.items()}
+        return {node: len(ids) for node, ids in self._members.items() if ids}
 
     def send(self, node: str, members: int, wire: bytes, receipt: Settles | None) -> int:
         """Hand a message to the members on a node; how many were shed. Under the lock."""
@@ -100,7 +102,5 @@ class Away:
             self._members.pop(node, None)
 
     def _drop(self, node: str, ids: Sequence[int]) -> None:
-        known = self._members.get(node, set())
-        known.difference_update(ids)
-        if not known and self._members.pop(node, None) is not None:
-            self._cluster.forget_replica(node, self.number)
+        # A node whose last member has left stays: it keeps a replica, and has to hear when the audience is closed.
+        self._members.get(node, set()).difference_update(ids)

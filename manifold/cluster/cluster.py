@@ -74,19 +74,17 @@ class Cluster:
         self._lose(UNREACHABLE if taken is None else SHED, node, recipients, receipt)
         return 0 if taken is None else recipients
 
-    def change_audience(self, node: str, change: AudienceChange) -> bool | None:
-        """Hand off a change. False when the outbox is full, None when the node is not connected."""
+    def change_audience(self, node: str, change: AudienceChange) -> int | None:
+        """Hand off a change; of how many ids: fewer when the outbox is full. None when the node is not connected."""
         peer = self.peers.get(node)
         if peer is None:
             return None
         room = (self._frame_max_bytes - _HEAD_BYTES) // 8
-        parts = [change._replace(ids=change.ids[at : at + room]) for at in range(0, len(change.ids), room)]
-        return all(peer.change_audience(part) for part in parts) if parts[1:] else peer.change_audience(change)
-
-    def forget_replica(self, node: str, number: int) -> None:
-        """Have a node that has no members of an audience any more forget it, in order with its changes."""
-        if (peer := self.peers.get(node)) is not None:
-            peer.put(Kind.AUDIENCE_CHANGE, AudienceChange(number, joins=False, ids=()).pack())
+        for start in range(0, len(change.ids), room):
+            taken = peer.change_audience(change._replace(ids=change.ids[start : start + room]))
+            if not taken:
+                return None if taken is None else start
+        return len(change.ids)
 
     def forget_audience(self, number: int, nodes: Sequence[str]) -> None:
         """Have nodes forget an audience, behind what was sent to it. Takes no lock."""

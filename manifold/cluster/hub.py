@@ -11,7 +11,7 @@ from manifold.cluster.peer import Peer
 from manifold.core.bodies import AudienceChange, Kind, Members
 from manifold.core.frames import PACKET_HEADER_BYTES, FrameError, Hello, decode_packet
 from manifold.core.link import Down, Frame, Link, LinkLimits, Refused, Room, Settled, State, Up
-from manifold.transport import AddressError
+from manifold.transport import AddressError, Finder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -63,7 +63,6 @@ class Hub:
         self._by_node: dict[str, Peer] = {}  # those that are up
         self._former: deque[int] = deque()
         self._claims: dict[str, float] = {}
-        self._given_up: dict[str, float] = {}
         self._patience_s = _FORGET_AFTER * limits.node_down_after_s
         self._gossip_at = 0.0
         self._session = 0
@@ -80,6 +79,8 @@ class Hub:
 
     def start(self) -> None:
         """Listen, and start the thread. Raises AddressError, having started nothing."""
+        if isinstance(self._transport, Finder):
+            self._transport.find(lambda address: self._meet([("", address)]))
         self._transport.open(self._receive, self._connected)
         try:
             for address in self._join:
@@ -151,10 +152,14 @@ class Hub:
             self._send(peer, now)
             timeout = peer.link.next_timeout(now)
         if (timeout is None and not peer.stuck) or now > peer.link.heard_at + self._patience_s:
-            self._leaving.pop(peer.link.session, None)
-            if not any(other.address == peer.address for other in self._live.values()):
-                self._transport.hang_up(peer.address)
+            self._part(peer)
         return 1.0 if timeout is None or peer.stuck else min(1.0, timeout)
+
+    def _part(self, peer: Peer) -> None:
+        """Have nothing more to do with a link that is over."""
+        self._leaving.pop(peer.link.session, None)
+        if not any(other.address == peer.address for other in self._live.values()):
+            self._transport.hang_up(peer.address)
 
     def _send(self, peer: Peer, now: float) -> None:
         """Under the peer's lock. What the transport does not take waits, and nothing more is made until it is gone."""
@@ -176,11 +181,16 @@ class Hub:
 
     # Links.
 
-    def _dial(self, address: str, *, forever: bool = False, after_s: float = 0.0) -> Peer | None:
+    def _dial(
+        self, address: str, *, forever: bool = False, wanted_until: float = 0.0, after_s: float = 0.0
+    ) -> Peer | None:
         """Make a new link to whoever is at an address; None for one, learnt from a peer, that cannot be dialled.
 
         Its first hello is said after so many seconds.
         """
+        if len(self._live) >= _LINKS_MAX and not forever:
+            self._warn(f"more than {_LINKS_MAX} nodes: no more are dialled")
+            return None
         now = self._monotonic()
         self._session = max(self._session + 1, self._time_ns())
         try:
@@ -192,6 +202,7 @@ class Hub:
         link = Link(self._hello(), self._session, now=now, limits=limits, jitter=jitter, hello_after_s=after_s)
         peer = Peer(address, link, self._host, self.wake, self._cluster.members_left, self._meet)
         peer.forever = forever or address in self._join
+        peer.wanted_until = wanted_until
         self._by_session[self._session] = self._live[self._session] = peer
         self._transport.wake()  # its hello is due now, not when this turn's wait is over
         return peer
@@ -292,7 +303,7 @@ class Hub:
             if type(event) is Frame:
                 peer.handle(event.kind, event.body)
             elif type(event) is Settled:
-                peer.settled = [before + now for before, now in zip(peer.settled, event, strict=True)]
+                peer.account(event)
             elif type(event) is Up:
                 self._on_up(peer, event.hello)
             elif type(event) is Down:
@@ -329,19 +340,16 @@ class Hub:
         known = {self._host.id, *self._by_node}
         addresses = {"", *(peer.address for peer in self._live.values())}
         for node, address in members:
-            if len(addresses) > _LINKS_MAX:
-                return self._warn(f"more than {_LINKS_MAX} nodes: no more are dialled")
             if node not in known and address not in addresses:
                 addresses.add(address)
-                self._given_up.setdefault(address, self._monotonic() + self._patience_s)
-                self._dial(address)
-        return None
+                self._dial(address, wanted_until=self._monotonic() + self._patience_s)
 
     def _lose(self, peer: Peer, down: Down) -> None:
         """A link is over. Whoever was there may come back, in a new session."""
-        was_up = peer.up
+        now, was_up = self._monotonic(), peer.up
         self._retire(peer)
         if was_up:
+            peer.wanted_until = now + self._patience_s
             self._cluster.drop(peer)
             self._membership.left(peer.node, down.reason)
             self._host.local.relieve()  # of its outbox
@@ -349,18 +357,11 @@ class Hub:
             self._warn(f"turned away by the node at {peer.address}: {down.said}")
         if (other := self._leading_to(peer.node, peer.address)) is not None:
             other.forever |= peer.forever
+            other.wanted_until = max(other.wanted_until, peer.wanted_until)
             return
-        if peer.forever or (down.reason != "goodbye" and not self._is_forgotten(peer, was_up=was_up)):
-            self._dial(peer.address, after_s=self._limits.node_down_after_s if down.said else 0.0)
-
-    def _is_forgotten(self, peer: Peer, *, was_up: bool) -> bool:
-        now = self._monotonic()
-        if was_up:
-            self._given_up[peer.address] = now + self._patience_s
-        if now < self._given_up.get(peer.address, 0.0):
-            return False
-        self._given_up.pop(peer.address, None)
-        return True
+        if peer.forever or (down.reason != "goodbye" and now < peer.wanted_until):
+            after_s = self._limits.node_down_after_s if down.said else 0.0
+            self._dial(peer.address, wanted_until=peer.wanted_until, after_s=after_s)
 
     def _retire(self, peer: Peer, why: str = "") -> None:
         """Take a link out of use. It stays for a while, to tell a peer that still believes in it."""
@@ -372,6 +373,8 @@ class Hub:
         if self._by_node.get(peer.node) is peer:
             del self._by_node[peer.node]
         self._leaving[session] = peer
+        if len(self._leaving) > _FORMER_MAX:
+            self._part(next(iter(self._leaving.values())))
         self._former.append(session)
         if len(self._former) > _FORMER_MAX:
             self._by_session.pop(self._former.popleft(), None)

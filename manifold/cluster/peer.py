@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from manifold.cluster.answers import exception_of
-from manifold.cluster.arrivals import Arrivals, emptied
+from manifold.cluster.arrivals import Arrivals
 from manifold.cluster.tally import Tally
 from manifold.core.bodies import Answer, Ask, AudienceChange, Down, Kind, Members, Outcome, Watch
 from manifold.core.codec import decode
@@ -50,6 +50,7 @@ class Peer:
         self.node = ""  # until it is up
         self.announced = ""  # the address that it gives, when it is up
         self.forever = False  # to be dialled as long as this node runs
+        self.wanted_until = 0.0  # else to be dialled again until then
         self.stuck: deque[bytes] = deque()
         self.link = link
         self.lock = threading.Lock()
@@ -66,6 +67,7 @@ class Peer:
         self._asks: dict[int, Any] = {}
         self._receipts: dict[int, tuple[Settles, int]] = {}
         self._monitors: dict[int, tuple[PID, Watcher]] = {}
+        self._monitor_numbers: dict[Watcher, int] = {}
         self.arrivals = Arrivals(host, self.put, self.tally, self._complain)
         self._handlers: dict[int, Callable[[memoryview], None]] = {
             **self.arrivals.handlers,
@@ -151,17 +153,24 @@ class Peer:
 
     def monitor(self, pid: PID, watcher: Watcher) -> bool:
         """Have `watcher` told when the actor has ended, or the node has gone down; False when it is down."""
-        number = next(self._numbers)
+        number = self._monitor_numbers[watcher] = next(self._numbers)
         self._monitors[number] = pid, watcher
         if self.put(Kind.WATCH, Watch(number, pid.id).pack()):
             return True
-        return self._monitors.pop(number, None) is None
+        return self._monitor_of(number) is None
 
     def demonitor(self, pid: PID, watcher: Watcher) -> None:
         """Take that back."""
-        found = next((n for n, kept in list(self._monitors.items()) if kept == (pid, watcher)), None)
-        if found is not None and self._monitors.pop(found, None) is not None:
-            self.put(Kind.UNWATCH, Watch(found, pid.id).pack())
+        number = self._monitor_numbers.get(watcher)
+        if number is not None and self._monitor_of(number) is not None:
+            self.put(Kind.UNWATCH, Watch(number, pid.id).pack())
+
+    def _monitor_of(self, number: int) -> tuple[PID, Watcher] | None:
+        """Give who monitors whom under a number, and forget it: whoever gets it tells, and nobody else."""
+        found = self._monitors.pop(number, None)
+        if found is not None:
+            self._monitor_numbers.pop(found[1], None)
+        return found
 
     # On the I/O thread.
 
@@ -178,6 +187,15 @@ class Peer:
         except Exception:
             logger.critical("the I/O thread went on after a frame of %s:", self.node, exc_info=True)
 
+    def account(self, news: Sequence[int]) -> None:
+        """Take what the node says became of recipients, by cause: of no more than were handed to it."""
+        counts, still_open = [], self.handed - sum(self.settled)
+        for before, new in zip(self.settled, news, strict=True):
+            taken = min(new, still_open)
+            still_open -= taken
+            counts.append(before + taken)
+        self.settled = counts
+
     def _complain(self, what: str, became: str) -> None:
         self._complaints += 1
         if self._complaints <= _COMPLAINTS_MAX:
@@ -190,13 +208,14 @@ class Peer:
             self.up = False
             lost = self.handed - sum(self.settled)
         self.arrivals.close()
-        for future in emptied(self._asks):
+        for future in _emptied(self._asks):
             error = NodeDown(self.node, "it went down before it answered")
             future.set_exception((NodeDown, error, None))
-        for receipt, recipients in emptied(self._receipts):
+        for receipt, recipients in _emptied(self._receipts):
             receipt.settle(self.node, UNREACHABLE, recipients)
-        for pid, watcher in emptied(self._monitors):
+        for pid, watcher in _emptied(self._monitors):
             watcher.on_end(pid, "node down")
+        self._monitor_numbers.clear()
         return lost
 
     def _answered(self, body: memoryview) -> None:
@@ -204,27 +223,46 @@ class Peer:
         future = self._asks.pop(answer.question, None)
         if future is None:
             return
-        if answer.raised:
-            error = exception_of(answer.value)
-            future.set_exception((type(error), error, None))
+        try:
+            value, error = (None, exception_of(answer.value)) if answer.raised else (decode(answer.value), None)
+        except CodecError as unreadable:
+            value, error = None, unreadable
+        if error is None:
+            future.set(value)
         else:
-            future.set(decode(answer.value))
+            future.set_exception((type(error), error, None))
 
     def _ended(self, body: memoryview) -> None:
         down = Down.unpack(body)
-        found = self._monitors.pop(down.monitor, None)
+        found = self._monitor_of(down.monitor)
         if found is not None:
             pid, watcher = found
             watcher.on_end(pid, down.reason)
 
     def _outcome(self, body: memoryview) -> None:
         number, *counts = Outcome.unpack(body)
-        found = self._receipts.pop(number, None)
-        if found is not None:
-            for cause, count in enumerate(counts):
-                if count:
-                    found[0].settle(self.node, cause, count)
+        if number not in self._receipts:
+            return
+        receipt, recipients = self._receipts[number]
+        if sum(counts) != recipients:
+            msg = f"an outcome for {sum(counts)} recipients, where {recipients} were sent to"
+            raise CodecError(msg)
+        del self._receipts[number]
+        for cause, count in enumerate(counts):
+            if count:
+                receipt.settle(self.node, cause, count)
 
     def _audience_left(self, body: memoryview) -> None:
         change = AudienceChange.unpack(body)
         self._left(change.audience, self.node, change.ids)
+
+
+def _emptied(table: dict[int, Any]) -> list[Any]:
+    """Give what is in a table, and empty it; nobody else gets what is given."""
+    taken = []
+    while table:
+        try:
+            taken.append(table.popitem()[1])
+        except KeyError:
+            break
+    return taken

@@ -226,7 +226,8 @@ class Link:
             at = -inf
         else:
             silent_at = self.heard_at + self._limits.node_down_after_s
-            at = min(self._hello_at, self._ping_at, self._probe_at, self._in.ack_at, reset_at, silent_at)
+            ack_at = self._in.ack_at if self.state is State.UP else inf
+            at = min(self._hello_at, self._ping_at, self._probe_at, ack_at, reset_at, silent_at)
         return None if at == inf else max(0.0, at - now)
 
     # Output.

@@ -54,6 +54,7 @@ class Surroundings:
 
     def transport(
         self,
+        node: str,  # noqa: ARG002
         listen: str | None,
         join: tuple[str, ...],  # noqa: ARG002
         transport: str | None,

@@ -6,14 +6,14 @@ All of them keep the contract of `Transport`; `manifold.testing.transport_suite`
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from manifold.errors import ManifoldError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Address", "AddressError", "Transport", "parse_address"]
+__all__ = ["Address", "AddressError", "Finder", "Transport", "parse_address"]
 
 
 class Transport(Protocol):
@@ -31,8 +31,8 @@ class Transport(Protocol):
     A packet is never changed. Who sent it is for the packet itself to say; on a transport that authenticates nobody, it
     can be anybody.
 
-    Memory. What waits in a transport is bounded in packets: for every dialled address, and for every connection that
-    comes in. Then `send` refuses, and the packets of a sender who does not stop wait on its own side.
+    Memory. What waits in a transport is bounded, in packets or bytes: for every dialled address, and for every
+    connection that comes in. Then `send` refuses, and the packets of a sender who does not stop wait on its own side.
     """
 
     @property
@@ -86,6 +86,17 @@ class Transport(Protocol):
         """
 
 
+@runtime_checkable
+class Finder(Protocol):
+    """A transport that finds other nodes by itself, so that none need be joined."""
+
+    def find(self, found: Callable[[str], None]) -> None:
+        """Announce this node from `open` on, and call `found(address)` each time that another one announces itself.
+
+        Called before `open`. `found` is called as the callbacks of `open` are; to dial is its own business.
+        """
+
+
 class AddressError(ManifoldError, ValueError):
     """An address that cannot be used here, or not now; nothing was changed. `reason` says why, and what to do."""
 
@@ -99,25 +110,28 @@ class Address(NamedTuple):
     """An address in its parts."""
 
     scheme: str
-    """tcp, ipc or memory."""
+    """tcp, ipc, subject or memory."""
     host: str
-    """For tcp the host (an IPv6 address without its brackets), for ipc the path, for memory the name."""
+    """For tcp the host (an IPv6 address without its brackets), for ipc the path, for the others the name."""
     port: int
     """For tcp; 0 means any when listening. For the others 0."""
 
 
 _TCP = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([\w.*-]+)):([0-9]{1,5})", re.ASCII)
+_SUBJECT = re.compile(r"[\w@-]+(\.[\w@-]+)*", re.ASCII)
 _IPC_MAX_BYTES = 107  # what the kernel holds of a path of a socket
 
 
 def parse_address(text: str) -> Address:
-    """Take apart "tcp://host:port", "tcp://[ipv6]:port", "ipc:///path", "memory://name"; else AddressError."""
+    """Take apart "tcp://host:port", "ipc:///path", "subject://name.of.it" or "memory://name"; else AddressError."""
     scheme, separator, rest = text.partition("://")
     if separator and scheme == "tcp" and (match := _TCP.fullmatch(rest)) and int(match[3]) < 1 << 16:
         return Address(scheme, match[1] or match[2], int(match[3]))
     if separator and scheme == "ipc" and rest.startswith("/") and "\0" not in rest:
         if len(rest.encode()) > _IPC_MAX_BYTES:
             raise AddressError(text, f"the path is longer than the {_IPC_MAX_BYTES} bytes that a socket's may have")
+        return Address(scheme, rest, 0)
+    if separator and scheme == "subject" and _SUBJECT.fullmatch(rest):
         return Address(scheme, rest, 0)
     if separator and scheme == "memory" and rest:
         return Address(scheme, rest, 0)

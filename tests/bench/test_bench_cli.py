@@ -12,7 +12,7 @@ import pytest
 
 from bench.__main__ import main
 from bench.fresh import ChildFailed, in_fresh
-from bench.plan import SECTIONS
+from bench.plan import CLUSTER_SECTIONS, SECTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,6 +33,10 @@ def bench(*options: str) -> subprocess.CompletedProcess[str]:
         (["local", "--rounds", "many"], "'many' is not a number of rounds"),
         (["local", "--quick", "--large"], "--large"),
         (["local", "--bogus"], "--bogus"),
+        (["cluster", "--only", "throughput"], "no section throughput; there are fanout"),
+        (["cluster", "--only", ","], "no section named"),
+        (["cluster", "--rounds", "-1"], "'-1' is not a number of rounds"),
+        (["cluster", "--large"], "--large"),
     ],
 )
 def test_a_bad_option_is_one_clear_line(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,6 +69,16 @@ def test_only_what_was_asked_for_is_measured_and_nothing_written_by_a_quick_run(
     assert "Latency" in done.stdout
     assert "Throughput" not in done.stdout
     assert sorted((ROOT / "bench" / "results").iterdir()) == before
+
+
+@pytest.mark.parametrize("section", CLUSTER_SECTIONS)
+def test_a_smoke_run_of_the_cluster(section: str, tmp_path: Path) -> None:
+    done = bench("cluster", "--quick", "--only", section, "--rounds", "1", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "Figures to reach" in done.stdout
+    record = json.loads((tmp_path / "cluster.json").read_text())
+    assert set(record) == {"machine", "versions", section}
+    assert not {os.uname().nodename, str(ROOT)} & set(json.dumps(record).split('"'))
 
 
 def test_without_matplotlib_it_says_so_and_goes_on(

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from bench.stats import QUANTILES, beside, growth, percentile, quantiles, sends_for
+from bench.turns import Burst, Lane, take_turns, warmed
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,34 @@ def test_growth_takes_the_floors_own_growth_out() -> None:
 )
 def test_a_burst_is_as_long_as_wanted_and_bounded(rate: float, recipients: int, expected: int) -> None:
     assert sends_for(rate, recipients, burst_s=0.1, deliveries_max=500_000) == expected
+
+
+class Steady:
+    """A contender of a known rate, which notes its turns."""
+
+    recipients = 100
+
+    def __init__(self, name: str, rate: float, turns: list[str]) -> None:
+        self.name, self.rate, self.turns = name, rate, turns
+
+    def burst(self, sends: int) -> Burst:
+        self.turns.append(self.name)
+        return Burst(self.rate, [self.recipients / self.rate] * sends)
+
+    def close(self) -> None:
+        self.turns.append(f"{self.name} closed")
+
+
+def test_contenders_take_turns_each_between_two_of_the_floor() -> None:
+    turns: list[str] = []
+    floor, a, b = (Lane(Steady(*each, turns), sends=2) for each in (("floor", 100.0), ("a", 50.0), ("b", 20.0)))
+    take_turns(floor, [a, b], rounds=3)
+    assert " ".join(turns) == "floor a floor b floor floor b floor a floor floor a floor b floor"
+    assert [lane.row()["ratio"] for lane in (floor, a, b)] == [1.0, pytest.approx(0.5), pytest.approx(0.2)]
+    assert a.row()["calls"] == 6
+    assert b.row()["cost_ns"] == pytest.approx(5e7)
+
+
+def test_a_warmed_contender_knows_how_often_it_sends() -> None:
+    assert warmed(Steady("a", 10_000.0, []), burst_s=0.5, burst_max=1_000_000).sends == 50
+    assert warmed(Steady("a", 10_000.0, []), burst_s=0.5, burst_max=1_000).sends == 10

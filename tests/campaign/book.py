@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.ordering.checker import Checker
+from manifold.testing.checker import Checker
 
 if TYPE_CHECKING:
     import manifold

@@ -12,8 +12,9 @@ from tests.campaign.members import AsyncMember
 from tests.campaign.senders import CRASHES
 
 if TYPE_CHECKING:
-    from tests.campaign.world import World
     from tests.ordering.checker import Fault
+
+    from tests.campaign.world import World
 
 __all__ = ["judge"]
 

@@ -92,7 +92,7 @@ def members_of_a_lost_node_stay(patch):
 
 
 def replicas_are_kept(patch):
-    patch.setattr(Cluster, "forget_replica", lambda self, node, number: None)
+    patch.setattr(Cluster, "forget_audience", lambda self, number, nodes: None)
 
 
 def members_that_end_stay(patch):
@@ -115,7 +115,7 @@ def monitors_fire_twice(patch):
 
 def ends_overtake_what_was_offloaded(patch):
     def hasty(self, pid, reason):
-        self._kept.pop(self._monitor, None)
+        self._watchers.pop(self._monitor, None)
         self._put(Kind.DOWN, Down(self._monitor, reason).pack())
 
     patch.setattr(_RemoteWatcher, "on_end", hasty)

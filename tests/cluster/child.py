@@ -1,4 +1,7 @@
-"""A node in a process of its own: `child.py name listen join node_down_after_s`. Says what happens, line by line."""
+"""A node in a process of its own: `child.py name listen join node_down_after_s`. Says what happens, line by line.
+
+Where `join` is a server of NATS, that is its transport, and `listen` says nothing.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ class Silent(manifold.Actor):
 
 async def main(name: str, listen: str, join: str, node_down_after_s: str) -> None:
     limits = manifold.Limits(node_down_after_s=float(node_down_after_s))
-    async with manifold.Node(name, workers=1, listen=listen, join=[join] if join else [], limits=limits) as node:
+    places: dict[str, object] = {"listen": listen, "join": [join] if join else []}
+    if join.startswith("nats:"):
+        places = {"transport": join}
+    async with manifold.Node(name, workers=1, limits=limits, **places) as node:  # type: ignore[arg-type]
         print("ready", node.id, node.address, node.spawn(Echo), node.spawn(Silent), flush=True)
         async for event in node.events():
             print("down" if isinstance(event, NodeDown) else "up", event.node, flush=True)

@@ -7,14 +7,17 @@ import pytest
 from tests.cluster.support import Lines, Nodes
 
 
+@pytest.fixture(params=["memory", "tcp", "nats"])
+def nodes(request):
+    made = Nodes(request.getfixturevalue("nats_server").url if request.param == "nats" else request.param)
+    yield made
+    made.close()
+
+
 @pytest.fixture(params=["memory", "tcp"])
-def transport(request):
-    return request.param
-
-
-@pytest.fixture
-def nodes(transport):
-    made = Nodes(transport)
+def joining_nodes(request):
+    """For what is about addresses that are joined."""
+    made = Nodes(request.param)
     yield made
     made.close()
 

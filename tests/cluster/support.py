@@ -71,24 +71,43 @@ class Events:
 
 
 class Nodes:
-    """Makes nodes, has them meet, and stops what was not stopped."""
+    """Makes nodes, has them meet, and stops what was not stopped; over memory, tcp, or a server of NATS (its url)."""
 
     def __init__(self, transport: str) -> None:
-        self.transport = transport
+        self.transport = transport.partition(":")[0]
+        self.servers = f"{transport}?cluster=t{next(_NUMBERS)}"
         self.made: list[manifold.Node] = []
         self.events: list[Events] = []
+        self.loops: list[tuple[asyncio.AbstractEventLoop, threading.Thread]] = []
 
     def fresh_address(self) -> str:
         return f"memory://n{next(_NUMBERS)}" if self.transport == "memory" else "tcp://127.0.0.1:0"
 
     def node(self, name: str, *, join: Any = None, listen: str | None = None, **options: Any) -> manifold.Node:
         """Make a node that joins the first one that was made."""
-        if join is None:
-            join = [self.made[0].address] if self.made else []
-        options.setdefault("workers", 2)
-        node = manifold.Node(name, listen=listen or self.fresh_address(), join=join, **options)
+        if self.transport == "nats":
+            options["transport"] = self.servers  # there they find each other
+        else:
+            first = [self.made[0].address] if self.made else []
+            options |= {"listen": listen or self.fresh_address(), "join": first if join is None else join}
+        if options.get("worker_kind") == "loop":
+            node = self._on_a_loop(name, options)
+        else:
+            node = manifold.Node(name, **{"workers": 2, **options})
         self.made.append(node)
         return node
+
+    def _on_a_loop(self, name: str, options: dict[str, Any]) -> manifold.Node:
+        """Make a node that lives on an event loop, which runs in a thread of its own."""
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name=f"{name}-loop", daemon=True)
+        thread.start()
+        self.loops.append((loop, thread))
+
+        async def make() -> manifold.Node:
+            return manifold.Node(name, **options)
+
+        return asyncio.run_coroutine_threadsafe(make(), loop).result(PATIENCE_S)
 
     def together(self, *names: str, **options: Any) -> list[manifold.Node]:
         """Make nodes that all know each other."""
@@ -105,6 +124,10 @@ class Nodes:
             node.stop()
         for events in self.events:
             events.close()
+        for loop, thread in self.loops:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(PATIENCE_S)
+            loop.close()
 
 
 def meet(*nodes: manifold.Node, timeout_s: float = PATIENCE_S) -> None:

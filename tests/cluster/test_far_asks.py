@@ -191,6 +191,32 @@ def test_an_answer_that_is_too_large(nodes):
     quiet(a)
 
 
+class Mangled:
+    """What one node can write, and the other cannot read."""
+
+
+def test_an_answer_that_cannot_be_read(asking):
+    manifold.register_type(Mangled, 97, mangled, readable)
+    a, b = asking
+
+    class Mangling(manifold.Actor):
+        def on_receive(self, message):
+            return Mangled()
+
+    with pytest.raises(manifold.CodecError):
+        a.ask(b.spawn(Mangling), 1, timeout=5).get()
+    assert a.ask(record(b).pid, "others go on").get() == "others go on"
+    assert quiet(a).delivered == 2
+
+
+def mangled(_):
+    return 1
+
+
+def readable(_):
+    raise LookupError("nobody knows what this was")
+
+
 def test_a_timeout(asking):
     a, b = asking
 

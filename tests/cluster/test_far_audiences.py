@@ -96,6 +96,9 @@ def test_what_was_closed_is_forgotten_far_too(nodes):
     a, b = nodes.together("a", "b")
     far = spawn(b, 5)
     groups = [audience(a, pids(far)) for _ in range(20)]
+    for group in groups[:5]:
+        for pid in pids(far):
+            group.discard(pid)
     for group in groups[:10]:
         group.close()
     del group, groups
@@ -114,6 +117,18 @@ def test_members_that_stop_leave(nodes):
     assert until(lambda: len(group) == 3), len(group)
     assert far[0].pid not in group
     assert outcome(a.send(group, 1, receipt=True)) == {"b": {"delivered": 3}}
+
+
+def test_it_can_be_looked_through_while_members_leave(nodes):
+    a, b = nodes.together("a", "b")
+    far = spawn(b, 2_000)
+    group = audience(a, pids(far))
+    quiet(a)
+    for actor in far:
+        actor.actor_ref.stop(block=False)
+    while left := list(group):
+        assert set(left) <= set(pids(far))
+    assert len(group) == 0
 
 
 def test_members_that_were_dead_when_added_leave(nodes):

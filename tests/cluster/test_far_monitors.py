@@ -10,6 +10,7 @@ import manifold
 from manifold import Limits
 from manifold.transport.memory import HUB
 from tests.cluster.support import record, stays, until
+from tests.support import pids, spawn
 
 
 class Monitoring(manifold.Actor):
@@ -154,6 +155,38 @@ def test_several_monitors_of_one_actor_and_two_of_the_same(nodes):
     assert one_down(second, far.pid) == "stopped"
     assert until(lambda: len(downs(first)) == 2)
     assert downs(first)[0].ref is not downs(first)[1].ref
+
+
+def test_nothing_is_kept_of_monitors_that_have_told(nodes):
+    a, b = nodes.together("a", "b")
+    made = [monitoring(a, record(b).pid) for _ in range(5)]
+    peer = next(iter(b.cluster.peers.values()))
+    assert len(peer.arrivals._watchers) == 5
+    for watcher, _ in made[:2]:
+        a.ask(watcher, ("demonitor",)).get()
+    for watcher, _ in made[2:]:
+        b.find(watcher._actor.ref.pid).actor_ref.stop()
+    assert all(until(lambda got=got: downs(got)) for _, got in made[2:])
+    assert until(lambda: not peer.arrivals._watchers), peer.arrivals._watchers
+
+
+def test_who_monitors_thousands_can_take_it_back_at_once(nodes):
+    a, b = nodes.together("a", "b")
+    far = pids(spawn(b, 8_000))
+
+    class Many(manifold.Actor):
+        def on_receive(self, message):
+            if message == "monitor":
+                self.refs = [self.monitor(pid) for pid in far]
+            else:
+                for ref in self.refs:
+                    self.demonitor(ref)
+
+    many = a.spawn(Many)
+    a.ask(many, "monitor", timeout=20).get()
+    a.ask(many, "demonitor", timeout=10).get()
+    peer = next(iter(a.cluster.peers.values()))
+    assert not (peer._monitors or peer._monitor_numbers)
 
 
 def test_a_monitoring_actor_that_ended_first_harms_nobody(nodes):

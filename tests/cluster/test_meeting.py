@@ -77,10 +77,10 @@ def test_ipc(tmp_path):
         assert a.ask(record(b).pid, "x").get() == "x"
 
 
-def test_a_node_that_only_joins_is_reached_too(nodes):
-    a = nodes.node("a")
+def test_a_node_that_only_joins_is_reached_too(joining_nodes):
+    a = joining_nodes.node("a")
     b = manifold.Node("b", workers=1, join=[a.address])
-    nodes.made.append(b)
+    joining_nodes.made.append(b)
     meet(a, b)
     assert a.ask(record(b).pid, 1).get() == 1
 
@@ -154,10 +154,10 @@ def test_pids_of_a_former_incarnation_never_reach_the_new_one(nodes):
     assert all(actor.got == ["last"] for actor in new)
 
 
-def test_a_name_claimed_twice_is_refused_with_one_line_on_each_side(nodes, lines):
-    a, b = nodes.together("a", "b")
-    seen = nodes.watch(a)
-    other = nodes.node("b")
+def test_a_name_claimed_twice_is_refused_with_one_line_on_each_side(joining_nodes, lines):
+    a, b = joining_nodes.together("a", "b")
+    seen = joining_nodes.watch(a)
+    other = joining_nodes.node("b")
     assert until(lambda: lines)
     assert until(lambda: len(lines) == 2)
     assert stays(lambda: len(lines) == 2, 2), lines
@@ -222,6 +222,8 @@ BAD = [
     {"join": [5]},
     {"listen": 5},
     {"transport": "nats:4222"},
+    {"transport": "nats://127.0.0.1:1"},
+    {"transport": "nats://127.0.0.1:4222?credentials=/no/such/file"},
     {"transport": 5},
 ]
 
@@ -246,8 +248,8 @@ def test_a_bad_address_is_one_clear_error_and_nothing_is_left(options, lines):
     assert not lines
 
 
-def test_an_address_that_is_taken_is_one_clear_error(nodes):
-    a = nodes.node("a")
+def test_an_address_that_is_taken_is_one_clear_error(joining_nodes):
+    a = joining_nodes.node("a")
     before = set(threading.enumerate())
     with pytest.raises(ValueError, match=r".*:.*") as raised:
         manifold.Node("b", listen=a.address)

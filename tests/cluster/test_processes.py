@@ -13,7 +13,7 @@ import pytest
 
 import manifold
 from manifold import Limits
-from tests.cluster.support import audience, outcome, quiet, record, stays, until
+from tests.cluster.support import Nodes, audience, outcome, quiet, record, stays, until
 
 ROOT = Path(__file__).parents[2]
 AFTER_S = 1.0
@@ -59,12 +59,19 @@ class Child:
         self.process.stderr.close()
 
 
+@pytest.fixture(params=["tcp", "nats"])
+def nodes(request):
+    made = Nodes(request.getfixturevalue("nats_server").url if request.param == "nats" else request.param)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def children():
+def children(nodes):
     made = []
 
-    def start(*args, **kwargs):
-        made.append(Child(*args, **kwargs))
+    def start(name, join, **kwargs):
+        made.append(Child(name, nodes.servers if nodes.transport == "nats" else join, **kwargs))
         return made[-1]
 
     yield start
@@ -73,12 +80,12 @@ def children():
 
 
 @pytest.fixture
-def a(tcp_nodes):
-    return tcp_nodes.node("a", limits=LIMITS)
+def a(nodes):
+    return nodes.node("a", limits=LIMITS)
 
 
-def test_a_node_that_is_killed(tcp_nodes, children, a):
-    seen = tcp_nodes.watch(a)
+def test_a_node_that_is_killed(nodes, children, a):
+    seen = nodes.watch(a)
     child = children("child", a.address)
     assert until(lambda: child.id in a.nodes())
     near = record(a)
@@ -115,8 +122,8 @@ def test_a_node_that_is_killed(tcp_nodes, children, a):
     assert a.nodes() == [a.id]
 
 
-def test_a_node_that_is_killed_and_started_again_at_its_address(tcp_nodes, children, a):
-    seen = tcp_nodes.watch(a)
+def test_a_node_that_is_killed_and_started_again_at_its_address(nodes, children, a):
+    seen = nodes.watch(a)
     child = children("child", a.address)
     assert until(lambda: child.id in a.nodes())
     child.signal(signal.SIGKILL)
@@ -133,7 +140,7 @@ def test_a_node_that_is_killed_and_started_again_at_its_address(tcp_nodes, child
     assert again.events(a.id) == ["up"]
 
 
-def test_a_node_that_is_killed_and_started_again_elsewhere_under_its_name(tcp_nodes, children, a):
+def test_a_node_that_is_killed_and_started_again_elsewhere_under_its_name(nodes, children, a):
     child = children("child", a.address)
     assert until(lambda: child.id in a.nodes())
     child.signal(signal.SIGKILL)
@@ -143,8 +150,8 @@ def test_a_node_that_is_killed_and_started_again_elsewhere_under_its_name(tcp_no
     assert a.ask(again.echo, 1).get() == 1
 
 
-def test_a_node_that_stands_still_for_long_comes_back(tcp_nodes, children, a):
-    seen = tcp_nodes.watch(a)
+def test_a_node_that_stands_still_for_long_comes_back(nodes, children, a):
+    seen = nodes.watch(a)
     child = children("child", a.address)
     assert until(lambda: child.id in a.nodes())
     group = audience(a, [child.echo])
@@ -171,8 +178,8 @@ def test_a_node_that_stands_still_for_long_comes_back(tcp_nodes, children, a):
     assert stays(lambda: len(seen.all) == 3, 2 * AFTER_S), seen.all
 
 
-def test_a_node_that_stands_still_for_a_moment_loses_nothing(tcp_nodes, children, a):
-    seen = tcp_nodes.watch(a)
+def test_a_node_that_stands_still_for_a_moment_loses_nothing(nodes, children, a):
+    seen = nodes.watch(a)
     child = children("child", a.address)
     assert until(lambda: child.id in a.nodes())
     for turn in range(3):
@@ -190,8 +197,10 @@ class Strange:
     """Registered in this process alone."""
 
 
-def test_a_message_that_the_other_node_cannot_read_is_counted(tcp_nodes, children, a):
-    manifold.register_type(Strange, 98, lambda _: b"", lambda _: Strange())
+manifold.register_type(Strange, 98, lambda _: b"", lambda _: Strange())
+
+
+def test_a_message_that_the_other_node_cannot_read_is_counted(nodes, children, a):
     child = children("child", a.address)
     assert until(lambda: child.id in a.nodes())
     receipt = a.send([child.echo, child.echo], [Strange()], receipt=True)

@@ -4,36 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pykka
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import manifold
-from examples.guild_presence.actors import FAREWELL, Session
+from examples.guild_presence.actors import Session
+from examples.guild_presence.ledger import Ledger
 from examples.guild_presence.log import read_lines
+from examples.guild_presence.messages import FAREWELL
 from examples.guild_presence.replay import BATCH_LINES, How, replay
 from examples.guild_presence.traffic import make_up
-from tests.examples.by_hand import REAL_LOGS, count_by_hand, needs_real_logs
+from tests.examples.by_hand import REAL_LOGS, needs_real_logs
+from tests.examples.replaying import assert_as_by_hand, both_ways, run
 from tests.examples.sample_logs import EVERY_CASE, RECIPIENTS, logs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
     from examples.guild_presence.report import Report
-
-both_ways = pytest.mark.parametrize("plain_list", [False, True], ids=["audience", "list"])
-
-
-def run(guilds: Mapping[str, Sequence[str]], **how: Any) -> Report:
-    return replay(guilds, How(**how), lambda *_: None)
-
-
-def assert_as_by_hand(report: Report, guilds: Mapping[str, Sequence[str]], repeat: int = 1) -> None:
-    assert report.flawless
-    for guild in report.guilds:
-        counted = count_by_hand(guilds[guild.name])
-        assert (guild.events, guild.deliveries) == (repeat * counted.events, repeat * counted.deliveries)
-        assert guild.lines == guild.events + guild.ignored == repeat * len(guilds[guild.name])
 
 
 @both_ways
@@ -132,21 +122,34 @@ def node() -> Iterator[manifold.Node]:
 @pytest.mark.parametrize(
     ("arrived", "tally"),
     [
-        ([1, 2, 3], (3, 0, 0, 0)),
-        ([1, 3], (2, 1, 0, 0)),
-        ([1, 2], (2, 1, 0, 0)),
-        ([1, 2, 2, 3], (4, 0, 1, 0)),
-        ([1, 3, 2], (3, 0, 0, 1)),
+        ([2, 3, 4], (3, 3, 0, 0, 0)),
+        ([2, 4], (3, 2, 1, 0, 0)),
+        ([2, 3], (3, 2, 1, 0, 0)),
+        ([], (3, 0, 3, 0, 0)),
+        ([2, 3, 3, 4], (3, 4, 0, 1, 0)),
+        ([2, 4, 3], (3, 3, 0, 0, 1)),
     ],
 )
 @pytest.mark.usefixtures("node")
-def test_a_session_tells_what_it_got_and_stops(arrived: list[int], tally: tuple[int, ...]) -> None:
-    session = Session.start(1)
+def test_a_session_enters_what_it_got_and_stops(arrived: list[int], tally: tuple[int, ...]) -> None:
+    ledger = Ledger()
+    session = Session.start("a", ledger).pid
     for seq in arrived:
-        manifold.send(session.pid, {"t": "MESSAGE", "seq": seq, "nick": "ann", "text": "hi"})
-    assert session.ask({"t": FAREWELL, "seq": 3}, timeout=10) == tally
-    session.stop()
-    assert not session.is_alive()
+        manifold.send(session, {"t": "MESSAGE", "seq": seq, "nick": "ann", "text": "hi"})
+    farewell = manifold.send(session, {"t": FAREWELL, "spans": {session.id: (2, 4)}}, receipt=True)
+    assert farewell is not None
+    farewell.get(timeout=10)
+    assert ledger.sums() == {"a": tally}
+    with pytest.raises(pykka.ActorDeadError):
+        manifold.ask(session, {"t": "MESSAGE", "seq": 5}).get(timeout=10)
+
+
+def test_a_ledger_keeps_guilds_apart() -> None:
+    ledger = Ledger()
+    ledger.add("a", (1, 1, 0, 0, 0))
+    ledger.add("b", (2, 1, 1, 0, 0))
+    ledger.add("a", (3, 2, 1, 1, 1))
+    assert ledger.sums() == {"a": (4, 3, 1, 1, 1), "b": (2, 1, 1, 0, 0)}
 
 
 def tampered(monkeypatch: pytest.MonkeyPatch, wrong: Any) -> Report:
@@ -181,11 +184,13 @@ def test_reordered_events_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     send = manifold.send
 
     def swapping(to: Any, message: Any, **options: Any) -> Any:
-        if message["seq"] % 10 == 9:
+        if message.get("seq", 0) % 10 == 9:
             held.append(message)
             return None
-        send(to, message, **options)
-        return send(to, held.pop()) if held else None
+        sent = send(to, message, **options)
+        if held:
+            send(to, held.pop())
+        return sent
 
     monkeypatch.setattr(manifold, "send", swapping)
     report = run({"a": [f"[09:00] <user{number % 7}> hi" for number in range(200)]})
@@ -198,7 +203,7 @@ def test_a_session_that_dies_has_lost_what_was_for_it(monkeypatch: pytest.Monkey
     on_receive = Session.on_receive
 
     def fragile(self: Session, message: dict[str, Any]) -> Any:
-        if message["seq"] == 3 and message["t"] == "JOIN":
+        if message["t"] == "JOIN" and message["seq"] == 3:
             monkeypatch.setattr(Session, "on_receive", on_receive)
             raise SystemExit
         return on_receive(self, message)

@@ -34,8 +34,9 @@ def log(tmp_path: Path) -> Path:
     return file
 
 
-def test_json_is_all_there_is_on_stdout(log: Path) -> None:
-    done = run("--log", log, log, "--repeat", "2", "--json")
+@pytest.mark.parametrize("nodes", [1, 2, 3])
+def test_json_is_all_there_is_on_stdout(log: Path, nodes: int) -> None:
+    done = run("--log", log, log, "--repeat", "2", "--json", "--nodes", str(nodes))
     assert (done.returncode, done.stderr) == (0, "")
     figures = json.loads(done.stdout)
     assert done.stdout.count("\n") == 1
@@ -45,7 +46,9 @@ def test_json_is_all_there_is_on_stdout(log: Path) -> None:
     assert figures["ignored"] == 4 * RECIPIENTS.count(None)
     assert figures["deliveries"] == figures["deliveries_expected"] == 4 * sum(filter(None, RECIPIENTS))
     assert (figures["lost"], figures["duplicated"], figures["reordered"]) == (0, 0, 0)
-    assert (figures["nodes"], figures["handoffs"]) == (1, 0)
+    assert figures["nodes"] == nodes
+    assert (figures["handoffs"] > 0) == (nodes > 1)
+    assert figures["handoffs"] <= nodes * figures["events"]
 
 
 def test_summary(log: Path) -> None:
@@ -55,11 +58,20 @@ def test_summary(log: Path) -> None:
     assert "Nothing lost, duplicated or reordered" in done.stdout
 
 
+def test_summary_of_several_nodes(log: Path) -> None:
+    done = run("--log", log, "--list", "--workers", "1", "--nodes", "2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " on 2 nodes, with " in done.stdout
+    assert "Nothing lost, duplicated or reordered" in done.stdout
+
+
 def test_made_up_traffic_is_the_same_for_the_same_seed() -> None:
     small = ("--guilds", "3", "--users", "20", "--lines", "100", "--json")
-    one, again, other = (json.loads(run(*small, "--seed", seed).stdout) for seed in ("4", "4", "5"))
-    figures = ("lines", "events", "ignored", "deliveries_expected", "deliveries")
+    asked = [("4", "1"), ("4", "1"), ("4", "3"), ("5", "1")]
+    one, again, far, other = (json.loads(run(*small, "--seed", seed, "--nodes", nodes).stdout) for seed, nodes in asked)
+    figures = ("lines", "events", "ignored", "deliveries_expected", "deliveries", "lost")
     assert [one[figure] for figure in figures] == [again[figure] for figure in figures]
+    assert [one[figure] for figure in figures] == [far[figure] for figure in figures]
     assert one["deliveries"] != other["deliveries"]
 
 
@@ -91,6 +103,10 @@ def test_on_a_terminal_progress_and_summary_go_to_stderr_and_json_to_stdout(log:
         (["--speed", "fast"], "argument --speed: must be a number above 0, not 'fast'"),
         (["--seed", "1.5"], "argument --seed: must be a whole number, not '1.5'"),
         (["--workers", "0"], "argument --workers: must be from 1 to 1024, not 0"),
+        (["--nodes", "0"], "argument --nodes: must be from 1 to 32, not 0"),
+        (["--nodes", "33"], "argument --nodes: must be from 1 to 32, not 33"),
+        (["--nodes", "x"], "argument --nodes: must be a whole number, not 'x'"),
+        (["--nodes"], "argument --nodes: expected one argument"),
         (["--guilds", "-1"], "argument --guilds: must be from 1 to 100000, not -1"),
         (["--users", "0"], "argument --users: must be from 1 to"),
         (["--lines", "0"], "argument --lines: must be from 1 to"),

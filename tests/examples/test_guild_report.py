@@ -40,6 +40,22 @@ def test_one_fault_is_enough(fault: dict[str, int]) -> None:
     assert verdict(report).startswith("FAULTS: ")
 
 
+def test_what_no_session_accounts_for_is_lost() -> None:
+    guild = GuildReport("a", deliveries_expected=30, lost=30)
+    guild.account((20, 20, 0, 0, 0))
+    assert (guild.deliveries, guild.lost) == (20, 10)
+    guild.account((10, 11, 1, 2, 3))
+    assert (guild.deliveries, guild.lost, guild.duplicated, guild.reordered) == (31, 1, 2, 3)
+
+
+def test_trouble_with_a_node_is_no_good_end() -> None:
+    report = Report([GuildReport("a", **GOOD)], troubles=["node-2 was killed by SIGKILL"])
+    assert not report.flawless
+    assert verdict(report).endswith(
+        "0 reordered; +0 deliveries against what the rules give; node-2 was killed by SIGKILL."
+    )
+
+
 def test_faults_do_not_cancel_out() -> None:
     one, other = GOOD | {"deliveries": 29}, GOOD | {"deliveries": 31}
     assert not Report([GuildReport("a", **one), GuildReport("b", **other)]).flawless
@@ -56,3 +72,8 @@ def test_the_plain_summary_reads_well() -> None:
     assert not blank
     assert speed.startswith("30 deliveries of 8 events in 0.500 s: 60 a second")
     assert well.startswith("Nothing lost")
+
+
+def test_the_plain_summary_tells_of_nodes() -> None:
+    text = as_text(Report([GuildReport("a.log", **GOOD)], seconds=0.5, nodes=3, handoffs=1234))
+    assert "60 a second on 3 nodes, with 1,234 hand-offs between them" in text

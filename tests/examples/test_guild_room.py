@@ -51,12 +51,6 @@ def test_the_rules(event: Event, goes_out: bool, members: dict[str, int], left: 
     assert recorded.left == left
 
 
-def test_clear_lets_everybody_leave() -> None:
-    recorded = Recorded("ann", "bob")
-    recorded.room.clear()
-    assert (recorded.room.members, recorded.left) == ({}, [1, 2])
-
-
 def test_every_case_line_by_line() -> None:
     recorded = Recorded()
     seen: list[int | None] = []

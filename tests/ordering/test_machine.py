@@ -250,10 +250,14 @@ class Ordering(RuleBasedStateMachine):
             for future in [self.node.ask(pid, "there?", PATIENCE_S) for pid in self.witnesses]:
                 assert future.get() == "there?"
             stats = self.node.stats()
-            # An `async def` handler that was called counts as delivered; its first line runs a moment later.
-            if not stats.in_flight and stats.delivered == self.world.delivered:
+            # An `async def` handler that was called counts as delivered; its first line runs a moment later. So do the
+            # last lines of an `async def` hook, when what came too late counts as dead already.
+            if not stats.in_flight and stats.delivered == self.world.delivered and self.stopped_have_ended():
                 return
             assert monotonic() < until, f"never quiet: {self.state()}"
+
+    def stopped_have_ended(self) -> bool:
+        return all(self.world.checker.has_ended(name) for name, how in self.doomed.items() if how == "stop")
 
     def check_all(self) -> None:
         assert not self.world.errors, "\n".join(self.world.errors)

@@ -10,7 +10,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import manifold
-from tests.ordering.checker import Checker
+from manifold.testing import Checker
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ordering.checker import Checker, Faulty
+import manifold
+import manifold.testing.checker as module
+from manifold.testing import Checker, Faulty
 
 
 def filled(sent: list[int], arrived: list[int], *, ended: bool = False) -> Checker:
@@ -24,6 +27,13 @@ def filled(sent: list[int], arrived: list[int], *, ended: bool = False) -> Check
 
 def found(checker: Checker) -> list[tuple[str, int]]:
     return [(fault.kind, fault.sequence) for fault in checker.faults()]
+
+
+def test_the_example_in_the_docstring():
+    example = textwrap.dedent("    " + module.__doc__.split("\n\n    ", 1)[1].rpartition("\n\n")[0])
+    space = {"manifold": manifold, "Checker": Checker}
+    exec(example, space)
+    assert space["checker"].total == 200
 
 
 def test_what_arrives_as_sent_is_no_fault():
@@ -93,6 +103,55 @@ def test_a_send_that_was_refused_is_not_expected():
     checker.check()
 
 
+def test_what_is_excused_may_be_missing_and_nothing_else():
+    checker = filled([1, 2, 3, 4], [1, 4])
+    checker.excused("s", ["r"], 2)
+    assert found(checker) == [("lost", 3)]
+    checker.excused("s", ["r"], 3)
+    checker.check()
+    checker.arrived("r", "s", 2)  # it may have arrived all the same, but in order
+    assert found(checker) == [("reordered", 2)]
+
+
+def test_what_is_excused_may_not_come_twice():
+    checker = filled([1, 2], [1, 2, 2])
+    checker.excused("s", ["r"], 2)
+    assert found(checker) == [("duplicated", 2)]
+
+
+@pytest.mark.parametrize(
+    ("arrived", "faults"),
+    [
+        ([1, 2, 3], []),
+        ([1, 2], []),
+        ([], []),
+        ([1, 3], [("lost", 2)]),
+        ([2, 1], [("reordered", 1)]),
+        ([1, 1], [("duplicated", 1)]),
+        ([1, 7], [("stray", 7)]),
+    ],
+)
+def test_between_those_who_are_severed_only_the_tail_may_be_missing(arrived, faults):
+    checker = filled([1, 2, 3], arrived)
+    checker.severed(iter(["x", "s"]), iter(["q", "r"]))
+    assert found(checker) == faults
+
+
+def test_to_be_severed_holds_for_the_pair_alone_and_for_what_is_sent_later_too():
+    checker = Checker()
+    checker.severed(["s"], ["r"])
+    checker.sending("s", ["r", "q"], 1)
+    checker.sending("t", ["r"], 1)
+    assert [(fault.sender, fault.recipient) for fault in checker.faults()] == [("s", "q"), ("t", "r")]
+
+
+def test_what_was_sent_before_its_end_has_to_arrive_also_where_they_are_severed():
+    checker = filled([1, 2], [1])
+    checker.ending("s", "r")
+    checker.severed(["s"], ["r"])
+    assert found(checker) == [("lost", 2)]
+
+
 def test_pairs_are_kept_apart():
     checker = Checker()
     checker.sending("a", ["r", "q"], 1)
@@ -101,6 +160,7 @@ def test_pairs_are_kept_apart():
     checker.arrived("r", "a", 1)
     assert [(fault.sender, fault.recipient) for fault in checker.faults()] == [("a", "q")]
     assert (checker.copies("a", 1), checker.copies("b", 1), checker.total) == (1, 1, 2)
+    assert (checker.total_from(["a"]), checker.total_from(["a", "b"]), checker.total_from(["c"])) == (1, 2, 0)
 
 
 def test_the_error_shows_sender_recipient_note_and_what_stands_around_the_fault():

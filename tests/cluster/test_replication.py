@@ -1,0 +1,243 @@
+"""What the owner of an audience and the node of some of its members say to each other, with a session that ends between
+any two frames.
+
+What the owner does, by what stands between it and the other node, and what it says there:
+
+| | ADD | ADD AGAIN | DISCARD | SEND | ENDED | CLOSE | LOST |
+|---|---|---|---|---|---|---|---|
+| APART | APART | APART | APART | APART | APART | APART | APART |
+| NONE | SOME joins | NONE | NONE | NONE | NONE | NONE | APART |
+| SOME | SOME joins | SOME | EMPTY leaves | SOME send | EMPTY | NONE forget | APART |
+| EMPTY | SOME joins | EMPTY | EMPTY | EMPTY | EMPTY | NONE forget | APART |
+
+APART: no session. NONE: the other node knows nothing of the audience. SOME: it has a replica, with members. EMPTY: with
+none. A session that begins leads from APART to NONE. ADD AGAIN: of one who is in, if there is one. ENDED: the member
+ends, and its node says so.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+import manifold
+from manifold.core.bodies import AudienceChange, Kind
+from tests.cluster.hand import Hand
+from tests.cluster.support import audience, outcome, quiet, record
+from tests.support import PATIENCE_S, pids, spawn
+
+ROWS = [line.strip("| \n").split(" | ") for line in __doc__.splitlines() if line.startswith("| ")]
+INPUTS = [name.strip() for name in ROWS[0]]
+TABLE = {row[0]: dict(zip(INPUTS, row[1:], strict=True)) for row in ROWS[1:]}
+
+
+@pytest.fixture
+def hand():
+    made = Hand()
+    yield made
+    made.close()
+
+
+class Said:
+    """What a says to b of audiences."""
+
+    def __init__(self, hand):
+        self.words = []
+        hand.on_frame = self.note
+
+    def note(self, node, kind, body):
+        if kind == Kind.AUDIENCE_SEND:
+            self.words.append("send")
+        elif kind == Kind.AUDIENCE_CHANGE:
+            change = AudienceChange.unpack(body)
+            self.words.append("joins" if change.joins else "leaves" if change.ids else "forget")
+
+
+def in_state(hand, state):
+    """Give an audience of a's in this state, with its member on b, and another actor there."""
+    hand.meet()
+    member, another = record(hand.b), record(hand.b)
+    group = audience(hand.a, [member.pid] if state != "NONE" else [])
+    if state == "EMPTY":
+        group.discard(member.pid)
+    hand.settle()
+    if state == "APART":
+        hand.lose(hand.a)
+    return group, member, another
+
+
+def do(hand, what, group, member, another):
+    match what:
+        case "ADD":
+            group.add(another.pid)
+        case "ADD AGAIN":
+            group.update([pid for pid in [member.pid] if pid in group])
+        case "DISCARD":
+            group.discard(member.pid)
+        case "SEND":
+            hand.a.send(group, what)
+        case "ENDED":
+            member.actor_ref.stop()
+        case "CLOSE":
+            group.close()
+        case "LOST":
+            hand.lose(hand.a)
+
+
+def state_of(hand, group):
+    """Give the state as both sides have it: they agree, for all has been carried."""
+    if hand.a not in hand.peers:
+        assert not len(group)
+        return "APART"
+    kept = hand.replicas()
+    ids = {pid.id for pid in group}
+    assert kept in ([], {}, {group._away.number: ids}), kept
+    return "NONE" if not kept else "SOME" if ids else "EMPTY"
+
+
+@pytest.mark.parametrize("state", TABLE)
+@pytest.mark.parametrize("what", INPUTS)
+def test_every_transition(hand, state, what):
+    group, member, another = in_state(hand, state)
+    said = Said(hand)
+    do(hand, what, group, member, another)
+    hand.settle()
+    now, *words = TABLE[state][what].split()
+    assert (state_of(hand, group), said.words) == (now, words)
+    assert member.got == (["SEND"] if words == ["send"] else [])
+    assert not another.got
+
+
+@pytest.mark.parametrize("state", TABLE)
+def test_a_session_that_begins_finds_nobody_in_and_who_is_added_gets_what_is_sent_then(hand, state):
+    group, member, another = in_state(hand, state)
+    hand.meet()
+    hand.settle()
+    assert (state_of(hand, group), len(group), hand.replicas()) == ("NONE", 0, {})
+    assert outcome(hand.a.send(group, "nobody", receipt=True)) == {}
+    group.update([member.pid, another.pid])
+    receipt = hand.a.send(group, "both", receipt=True)
+    hand.settle()
+    assert outcome(receipt) == {"b": {"delivered": 2}}
+    assert (member.got, another.got) == (["both"], ["both"])
+
+
+def test_many_members_join_and_leave_with_one_frame_each_way(hand):
+    hand.meet()
+    said = Said(hand)
+    actors = [record(hand.b) for _ in range(50)]
+    group = audience(hand.a, [actor.pid for actor in actors])
+    hand.a.send(group, 1)
+    hand.settle()
+    assert said.words == ["joins", "send"]
+    group.close()
+    hand.settle()
+    assert said.words == ["joins", "send", "forget"]
+    assert hand.replicas() == {}
+    assert all(actor.got == [1] for actor in actors)
+
+
+@pytest.mark.parametrize("carried", range(5))
+def test_what_is_on_the_way_when_the_session_ends_is_unreachable_and_never_comes(hand, carried):
+    hand.meet()
+    member = record(hand.b)
+    group = audience(hand.a, [member.pid])
+    receipts = [hand.a.send(group, number, receipt=True) for number in range(4)]
+    hand.carry(carried, hand.a)
+    hand.lose(hand.a)
+    assert [outcome(receipt) for receipt in receipts] == [{"b": {"unreachable": 1}}] * 4
+    hand.meet()
+    group.add(member.pid)
+    hand.a.send(group, "new")
+    hand.settle()
+    assert member.got == [*range(carried - 1), "new"] if carried else ["new"]
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_one_side_hears_of_the_end_later_than_the_other(hand, first):
+    hand.meet()
+    member = record(hand.b)
+    group = audience(hand.a, [member.pid])
+    hand.a.send(group, 1)
+    hand.settle()
+    hand.lose(getattr(hand, first))
+    in_vain = hand.a.send([member.pid], 2, receipt=True), hand.a.send(group, 3, receipt=True)
+    hand.lose(hand.a)
+    assert outcome(in_vain[0]) == {"b": {"unreachable": 1}}
+    assert outcome(in_vain[1]) == ({} if first == "a" else {"b": {"unreachable": 1}})
+    hand.meet()
+    assert len(group) == 0
+    group.add(member.pid)
+    hand.a.send(group, 4)
+    hand.settle()
+    assert member.got == [1, 4]
+    assert quiet(hand.a).sent == 3 + (first == "b") + _asked(hand)
+
+
+def _asked(hand):
+    """What `settle` asks a's own witness counts as well."""
+    return hand.a.stats().delivered - 2
+
+
+def test_an_offloaded_send_that_was_counted_before_the_node_went_and_came_back(hand):
+    """It reaches nobody: those it was meant for left the audience with their node, and must be added anew."""
+    hand.meet()
+    member = record(hand.b)
+    group = audience(hand.a, [member.pid])
+    hand.settle()
+    held = manifold.Future()
+    hand.a.local.offload.put(lambda: held.get(timeout=PATIENCE_S), 1)
+    receipt = hand.a.send(group, "late", send_mode="offload", receipt=True)
+    hand.meet()
+    held.set(None)
+    hand.a.local.offload.catch_up()
+    hand.settle()
+    (counts,) = outcome(receipt).values()
+    assert counts in ({"dead": 1}, {"unreachable": 1})
+    assert member.got == []
+    group.close()
+    hand.settle()
+    assert hand.replicas() == {}
+
+
+def test_a_change_that_does_not_fit_changes_nothing():
+    hand = Hand(outbox_max_bytes=2_000)
+    try:
+        hand.meet()
+        actors = [record(hand.b) for _ in range(3)]
+        group = audience(hand.a, [actors[0].pid])
+        with pytest.raises(manifold.Overloaded):
+            for _ in range(100):
+                hand.a.send(group, b"x" * 100)
+        with pytest.raises(manifold.Overloaded):
+            group.update([actor.pid for actor in actors])
+        with pytest.raises(manifold.Overloaded):
+            group.discard(actors[0].pid)
+        assert list(group) == [actors[0].pid]
+        hand.settle()
+        assert hand.replicas() == {group._away.number: {actors[0].pid.id}}
+        group.update([actor.pid for actor in actors])
+        hand.settle()
+        assert hand.replicas() == {group._away.number: {actor.pid.id for actor in actors}}
+    finally:
+        hand.close()
+
+
+def test_of_a_definition_in_several_frames_those_are_in_who_were_taken():
+    hand = Hand(manifold.Limits(message_max_bytes=500, packet_max_bytes=2_000), outbox_max_bytes=3_000)
+    try:
+        hand.meet()
+        actors = spawn(hand.b, 600)
+        group = audience(hand.a)
+        with pytest.raises(manifold.Overloaded) as raised:
+            group.update(pids(actors))
+        assert 0 < len(group) < 600
+        assert raised.value.shed == 600 - len(group)
+        hand.settle()
+        assert hand.replicas() == {group._away.number: {pid.id for pid in group}}
+        group.update(pids(actors[-10:]))
+        receipt = hand.a.send(group, "those who are in", receipt=True)
+        hand.settle()
+        assert outcome(receipt) == {"b": {"delivered": len(group)}}
+        assert all(actor.got == (["those who are in"] if actor.pid in group else []) for actor in actors)
+    finally:
+        hand.close()
