@@ -73,7 +73,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         future = self.create_future()
 
         def run() -> None:
-            if self.thread.has_ended:
+            if self._machine.has_ended:
                 return
             try:
                 result = func(*args)
