@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -72,7 +73,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         future = self.create_future()
 
         def run() -> None:
-            if self.thread.has_ended:
+            if self._machine.has_ended:
                 return
             try:
                 result = func(*args)
@@ -102,7 +103,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         for task in self.pending():
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             with contextlib.suppress(BaseException):  # what their `finally` blocks raise is of no interest any more
-                task.get_coro().close()
+                _close(task.get_coro())
         self.close()
 
     def _write_to_self(self) -> None:
@@ -110,6 +111,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def _process_events(self, event_list: list[Any]) -> None:
         """Nothing: there are no files."""
+
+
+def _close(coroutine: Any) -> None:
+    """Close a coroutine; if it never began, those that it was given as well, which nobody will ever await."""
+    if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+        for given in coroutine.cr_frame.f_locals.values():
+            if inspect.iscoroutine(given):
+                _close(given)
+    coroutine.close()
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

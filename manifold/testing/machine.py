@@ -55,6 +55,7 @@ class Machine:
         self.threads: list[Thread] = []
         self.loops: list[SimulatedLoop] = []
         self.is_paused = False
+        self.has_ended = False
         self._parked: list[Thread] = []
         self._lap_s = 0.0
 
@@ -80,6 +81,7 @@ class Machine:
 
     def end(self) -> None:
         """Let nothing run any more."""
+        self.has_ended = True
         for thread in self.threads:
             thread.end()
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import gc
 import threading
-import warnings
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
@@ -58,7 +57,8 @@ class Stuck(AssertionError):
 class Simulation(Medium):
     """Nodes, the network between them, and the time, which passes in `run`, `run_until` and every blocking wait.
 
-    To be entered as a context manager, and used from one thread. `lag_s` is how long a thread of a node that has
+    To be entered as a context manager, and used from one thread; no node is the current one there, except within
+    `calling`. `lag_s` is how long a thread of a node that has
     something to do waits for its turn: the shortest and the longest time. `queue_max_packets` is what a node
     takes in from each other one while it does not look; a sender keeps the rest. Inside a handler nothing may
     block: `await` works, and `get()` of a future raises WouldDeadlock. No garbage is collected during the run.
@@ -260,6 +260,7 @@ class Simulation(Medium):
         simulations[me] = self.wait
         self._collects = gc.isenabled()
         gc.disable()
+        self._before = ports.current.set(_Nobody())
         return self
 
     def __exit__(
@@ -270,15 +271,14 @@ class Simulation(Medium):
         self.running = None
         for node in self._machines:
             _silence(node)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of what was never awaited
-            for machine in self._all_machines:
-                machine.end()
-                for loop in machine.loops:
-                    loop.abandon()
+        for machine in self._all_machines:
+            machine.end()
+            for loop in machine.loops:
+                loop.abandon()
         for node in self._machines:
             _forget(node)
         del simulations[threading.get_ident()]
+        ports.current.reset(self._before)
         if self._collects:
             gc.enable()
 
@@ -336,6 +336,13 @@ class Simulation(Medium):
         if isinstance(made[0], BaseException):
             raise made[0]
         return made[0]
+
+
+class _Nobody:
+    """The current node where there is none: no real one is to be started for who forgot to say which."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("no node is the current one here; call from one: `with simulation.calling(node):`")
 
 
 def _forget(node: Node) -> None:

@@ -50,7 +50,7 @@ class Surroundings:
         return f"{self._machine.simulation.random.getrandbits(32):08x}"
 
     def thread(self, name: str, run: Callable[[], object]) -> _Later:  # noqa: ARG002
-        return _Later(self._machine.simulation, run)
+        return _Later(self._machine, run)
 
     def transport(
         self,
@@ -69,8 +69,9 @@ class Surroundings:
 class _Later:
     """A thread that may block: one that stops a node, say."""
 
-    def __init__(self, simulation: Simulation, run: Callable[[], object]) -> None:
-        self._simulation = simulation
+    def __init__(self, machine: Machine, run: Callable[[], object]) -> None:
+        self._machine = machine
+        self._simulation = machine.simulation
         self._run = run
         self._has_ended = False
 
@@ -81,7 +82,8 @@ class _Later:
         self._simulation.wait(lambda: self._has_ended, timeout)
 
     def _all(self) -> None:
-        self._run()
+        if not self._machine.has_ended:
+            self._run()
         self._has_ended = True
 
 

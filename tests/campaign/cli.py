@@ -22,6 +22,8 @@ from tests.campaign import simulated, state, table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+__all__ = ["RUNS", "cleanly", "main", "prepared"]
+
 RUNS: dict[str, Callable[[int], state.Result]] = {"sim": simulated.run}
 """How the schedule of a seed is played, by the kind of campaign."""
 
@@ -78,22 +80,23 @@ def _results(run: Callable[[int], state.Result], seeds: Sequence[int], jobs: int
 
 def _played(run: Callable[[int], state.Result], seeds: Sequence[int], jobs: int) -> Iterator[state.Result]:
     if jobs == 1 or len(seeds) < SERIAL_MAX:
-        with _prepared():
-            yield from map(partial(_cleanly, run), seeds)
+        with prepared():
+            yield from map(partial(cleanly, run), seeds)
         return
     context = multiprocessing.get_context("spawn")
     with context.Pool(jobs, initializer=_prepare_child) as pool:
-        yield from pool.imap_unordered(partial(_cleanly, run), seeds, chunksize=20)
+        yield from pool.imap_unordered(partial(cleanly, run), seeds, chunksize=20)
 
 
-def _cleanly(run: Callable[[int], state.Result], seed: int) -> state.Result:
+def cleanly(run: Callable[[int], state.Result], seed: int) -> state.Result:
+    """Play a schedule, and leave no garbage to the next one."""
     result = run(seed)
     gc.collect()
     return result
 
 
 @contextmanager
-def _prepared() -> Iterator[None]:
+def prepared() -> Iterator[None]:
     """What fails is told by the results, not by the log; and what is here before is no garbage."""
     loggers = [logging.getLogger(name) for name in ("manifold", "pykka", "asyncio")]
     silent = logging.NullHandler()
@@ -116,7 +119,7 @@ _child = ExitStack()
 
 def _prepare_child() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the parent
-    _child.enter_context(_prepared())
+    _child.enter_context(prepared())
 
 
 def _within(minutes: float | None, results: Iterable[state.Result]) -> Iterator[state.Result]:

@@ -88,7 +88,8 @@ class Member(manifold.Actor):
         """Send to those who are about to be told that this one has ended."""
         for watcher in self.world.watchers[self.name]:
             if self.source.random.random() < 0.8:
-                self.source.command(watcher, "", modes=self.source.modes())
+                modes = self.source.modes() or {"send_mode": "offload"}
+                self.source.command(watcher, "", modes=modes)
 
     def watch(self, pid: manifold.PID) -> None:
         # Told at once if there is nobody: so it is noted before.

@@ -55,7 +55,7 @@ def plan(seed: int) -> Plan:
         lag_s=random.choice(((2e-6, 1e-3), (2e-6, 1e-4), (1e-5, 0.02))),
         queue_max_packets=random.choice((4, 50, 1000)),
         kinds=tuple(mild + grave),
-        steps=random.choice((10, 20, 40)),
+        steps=random.choice((8, 16, 32)),
         is_tight=is_tight,
         loop_node=random.random() < 0.15,
     )

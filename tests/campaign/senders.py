@@ -110,6 +110,13 @@ class Source:
                 to = [self.world.refs.get(str(pid), pid) for pid in pids]
         self._send(to, pids, self.modes())
 
+    def send_here(self) -> None:
+        """To all members of this node, some of them one by one."""
+        pids = [pid for pid in self.world.pids if pid.node == self.node.id]
+        for pid in self.random.sample(pids, min(2, len(pids))):
+            self._send(pid, [pid], {})
+        self._send(pids, pids, self.modes())
+
     def send_odd(self) -> None:
         """A message that cannot travel: nobody gets it, unless all are here."""
         pids = [self.world.any_pid(self.random) for _ in range(self.random.randint(1, 2))]

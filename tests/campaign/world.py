@@ -185,19 +185,33 @@ class World:
             self.simulation.pause_worker(node, worker, self._seconds(0.1, 1.5))
 
     def resize(self) -> None:
-        nodes = [node for node in self.running() if node.worker_kind == "thread"]
-        if nodes:
-            self.random.choice(nodes).resize(self.random.randint(1, 4))
+        """The number of workers changes, in the middle of sends to those who move, and perhaps again at once."""
+        sources = [s for s in self.sources if s.node in self.running() and s.node.worker_kind == "thread"]
+        if not sources:
+            return
+        source = self.random.choice(sources)
+        with self.simulation.calling(source.node, source.name):
+            for _ in range(self.random.randint(1, 3)):
+                source.send_here()
+                source.node.resize(self.random.randint(1, 4))
+                source.send_here()
+                self.simulation.run(self.random.choice((0.0, 0.0005)))
 
     def tell_somebody(self, what: str, *args: Any) -> None:
+        self.tell(self.any_pid(self.random), what, *args)
+
+    def tell(self, pid: manifold.PID, what: str, *args: Any) -> None:
         sources = [source for source in self.sources if source.node in self.running()]
         if sources:
             source = self.random.choice(sources)
             with self.simulation.calling(source.node, source.name):
-                source.command(self.any_pid(self.random), what, *args)
+                source.command(pid, what, *args)
 
     def crash(self) -> None:
-        self.tell_somebody("crash", self.random.choice(list(CRASHES)))
+        """Somebody who is watched, if it can be."""
+        watched = [pid for pid in self.pids if str(pid) not in self.book.ended and self.watchers.get(str(pid))]
+        pid = self.random.choice(watched) if watched else self.any_pid(self.random)
+        self.tell(pid, "crash", self.random.choice(list(CRASHES)))
 
     def crash_loop(self) -> None:
         self.tell_somebody("crash the loop", self.random.choice(list(CRASHES)))
@@ -314,7 +328,7 @@ class World:
         for _ in range(600):
             simulation.run(0.1)
             if self._is_quiet():
-                simulation.run(1.5 * self.plan.limits.node_down_after_s)
+                simulation.run(1.1 * self.plan.limits.node_down_after_s)
                 return
         self.book.fail(f"not quiet after a minute: {[(node.id, node.nodes(), node.stats()) for node in self.nodes]}")
 

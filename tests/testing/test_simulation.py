@@ -246,6 +246,18 @@ def test_threads_are_senders_of_their_own():
         assert far.got in ([1, 3, 2], [1, 2, 3], [2, 1, 3])
 
 
+def test_no_real_node_is_started_for_who_does_not_say_from_which_to_send():
+    with Simulation(1) as simulation:
+        a, _ = pair(simulation)
+        for call in (lambda: manifold.send(keeper(a).pid, 1), manifold.Audience, Keeper.start):
+            with pytest.raises(RuntimeError, match="with simulation"):
+                call()
+        with simulation.calling(a):
+            Keeper.start()
+        assert ports.hosts.keys() <= {node.id for node in simulation.nodes()}
+    assert ports.current.get() is None
+
+
 def test_tasks_are_senders_too():
     async def send(node, pid):
         for number in range(3):
