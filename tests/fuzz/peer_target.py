@@ -131,7 +131,7 @@ class World:
         return AudienceChange(self.audience_number, joins=False, ids=[self.script.pick((*FAR_IDS, 9))])
 
     def a_ask(self):
-        return Ask(self.script.number(), self.script.pick(self.known()), self.message())
+        return Ask(self.script.number(), 0, self.script.pick(self.known()), self.message())
 
     def a_answer(self):
         return Answer(self.script.below(5), bool(self.script.below(2)), self.answer())
@@ -194,7 +194,7 @@ class World:
         self.home.node.send(self.audience, "after")
         self.home.rest()
         assert self.home.steady.got.count("after") == before + 3
-        assert self.other.tally.counts == [1, 0, 0]
+        assert self.other.tally.counts == [1, 0, 0, 0]
         assert ports.find_host(self.home.steady.pid) is self.home.node
 
     def check_output(self):

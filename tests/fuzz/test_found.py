@@ -79,13 +79,13 @@ def test_who_counts_fewer_members_than_there_are_has_its_message_shed(world):
     say(world, Kind.AUDIENCE_SEND, AudienceSend(1, 0, 1, encode("counted as 1")))
     say(world, Kind.AUDIENCE_SEND, AudienceSend(1, 0, 2, encode("counted as 2")))
     assert steady.got == ["counted as 2"]
-    assert world.peer.tally.counts == [2, 0, 1]
+    assert world.peer.tally.counts == [2, 0, 1, 0]
     world.check_output()
 
 
 def test_a_message_to_an_audience_that_was_never_defined_leaves_nothing(world):
     say(world, Kind.AUDIENCE_SEND, AudienceSend(1, 0, 3, encode("x")))
-    assert world.peer.tally.counts == [0, 3, 0]
+    assert world.peer.tally.counts == [0, 3, 0, 0]
     assert not world.peer.arrivals._replicas
 
 
