@@ -94,7 +94,7 @@ class Arrivals:
         if (message := self._read(sent.message, sent.members, settles)) is _UNREADABLE:
             return
         if (replica := self._replicas.get(sent.audience)) is None:
-            # Offloaded while this node was known in an earlier session: those members have left.
+            # Of an audience that was never defined here, or is closed.
             self._account(settles, DEAD, sent.members)
             return
         with replica.lock:
