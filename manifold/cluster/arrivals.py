@@ -98,7 +98,7 @@ class Arrivals:
         sent = AudienceSend.unpack(body)
         settles = self._settles(sent.receipt, sent.members, len(body))
         if (replica := self._replicas.get(sent.audience)) is None:
-            # Offloaded while this node was known in an earlier session: those members have left.
+            # Of an audience that was never defined here, or is closed.
             self._account(settles, DEAD, sent.members)
             return
         try:

@@ -113,7 +113,12 @@ class Away:
         return {node: len(ids) for node, ids in self._members.items() if ids}
 
     def send(self, node: str, members: int, wire: bytes, receipt: Settles | None) -> int:
-        """Hand a message to the members on a node; how many were shed. Under the lock."""
+        """Hand a message to the members on a node; how many were shed. Under the lock.
+
+        An offloaded one may find that the node went down since they were counted, and is back: they have left then.
+        """
+        if node not in self._members:
+            return self._cluster.give_up(node, members, receipt)
         return self._cluster.send_audience(node, self.number, members, wire, receipt)
 
     def left(self, node: str, ids: Sequence[int]) -> None:

@@ -61,6 +61,11 @@ class Cluster:
         body = lambda number: AudienceSend(audience, number, members, wire).pack()  # noqa: E731
         return self._hand_off(node, Kind.AUDIENCE_SEND, body, members, receipt)
 
+    def give_up(self, node: str, recipients: int, receipt: Settles | None) -> int:
+        """Count recipients as unreachable; how many were shed: none."""
+        self._lose(UNREACHABLE, node, recipients, receipt)
+        return 0
+
     def _hand_off(
         self,
         node: str,

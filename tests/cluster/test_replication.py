@@ -17,6 +17,8 @@ ends, and its node says so.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 import manifold
@@ -178,25 +180,53 @@ def _asked(hand):
     return hand.a.stats().delivered - 2
 
 
-def test_an_offloaded_send_that_was_counted_before_the_node_went_and_came_back(hand):
-    """It reaches nobody: those it was meant for left the audience with their node, and must be added anew."""
+class Late:
+    """An offloaded send to an audience, counted now, by a thread of its own, and handed out when the block ends."""
+
+    def __init__(self, hand, group):
+        self.offload = hand.a.local.offload
+        self.held = manifold.Future()
+        self.thread = ThreadPoolExecutor(1)
+        self.thread.submit(self.offload.put, lambda: self.held.get(timeout=PATIENCE_S), 1).result()
+        options = {"send_mode": "offload", "receipt": True}
+        self.receipt = self.thread.submit(hand.a.send, group, "late", **options).result()
+
+    def __enter__(self):
+        return self.receipt
+
+    def __exit__(self, *_):
+        self.held.set(None)
+        self.thread.submit(self.offload.catch_up).result()
+        self.thread.shutdown()
+
+
+@pytest.mark.parametrize("is_back", [False, True])
+def test_an_offloaded_send_that_was_counted_before_the_node_went_is_unreachable(hand, is_back):
+    """Also when the node is back: those it was meant for left the audience, and must be added anew."""
     hand.meet()
     member = record(hand.b)
     group = audience(hand.a, [member.pid])
     hand.settle()
-    held = manifold.Future()
-    hand.a.local.offload.put(lambda: held.get(timeout=PATIENCE_S), 1)
-    receipt = hand.a.send(group, "late", send_mode="offload", receipt=True)
-    hand.meet()
-    held.set(None)
-    hand.a.local.offload.catch_up()
+    with Late(hand, group) as receipt:
+        hand.meet() if is_back else hand.lose(hand.a)
     hand.settle()
-    (counts,) = outcome(receipt).values()
-    assert counts in ({"dead": 1}, {"unreachable": 1})
+    assert outcome(receipt) == {"b": {"unreachable": 1}}
     assert member.got == []
-    group.close()
+    if is_back:
+        assert hand.replicas() == {}
+
+
+def test_an_offloaded_send_that_was_counted_before_the_last_member_ended_counts_as_dead(hand):
+    hand.meet()
+    member = record(hand.b)
+    group = audience(hand.a, [member.pid])
     hand.settle()
-    assert hand.replicas() == {}
+    with Late(hand, group) as receipt:
+        member.actor_ref.stop()
+        hand.settle()
+        assert len(group) == 0
+    hand.settle()
+    assert outcome(receipt) == {"b": {"dead": 1}}
 
 
 def test_a_change_that_does_not_fit_changes_nothing():
