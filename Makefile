@@ -28,8 +28,9 @@ types: setup
 layers: setup
 	$(BIN)/lint-imports
 
+# Four at a time: most tests wait, for nodes and processes, most of the time.
 tests: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 # The ordering suite alone, with more examples: make ordering ARGS="--hypothesis-profile=long"
 ordering: setup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any, Self
 
@@ -9,6 +10,11 @@ import manifold
 
 PATIENCE_S = 10.0
 """How long anything may take before it counts as stuck."""
+
+
+def shown(value: Any) -> str:
+    """Name a parameter by what it is, and not by where it lies: the same in every process that collects the tests."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 class Recorder(manifold.Actor):

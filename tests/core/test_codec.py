@@ -19,6 +19,7 @@ from manifold.core import codec
 from manifold.core.codec import MAX_DEPTH, decode, encode, register_type
 from manifold.core.pid import PID, link
 from manifold.errors import CodecError, NotSerializable
+from tests.support import shown
 
 settings.register_profile("codec", deadline=None, max_examples=120)
 relaxed = settings.get_profile("codec")
@@ -376,7 +377,7 @@ def test_a_registered_type_is_no_dict_key_either():
         ([2**64], ["2**64-1"]),
         (["\udc00"], ["surrogate"]),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_the_error_says_what_is_wrong_and_what_to_do(message, words):
     text = str(refusal(message))

@@ -11,6 +11,7 @@ import manifold
 from manifold import PID, Audience, Limits, MessageTooLarge, Node, NodeStopped, NotSerializable
 from manifold.core import codec
 from tests.delivery.actors_for_tests import READ, WAIT_S, Recorder, ask, counts, home_of, read, settled, spawn
+from tests.support import shown
 
 MODES = {
     "plain": {},
@@ -78,7 +79,7 @@ def actor_ref(pid):
     return pid._actor.actor_ref
 
 
-@pytest.mark.parametrize("bad", [7, 1.5, True, b"bytes", object(), Recorder], ids=repr)
+@pytest.mark.parametrize("bad", [7, 1.5, True, b"bytes", object(), Recorder], ids=shown)
 def test_what_is_no_recipient_on_its_own_raises(bad, mode):
     with Node(workers=1) as node:
         before = counts(node)
@@ -297,7 +298,7 @@ def test_a_message_at_the_limit_passes():
         assert read(node, pid) == [b"." * 900]
 
 
-@pytest.mark.parametrize("bad", [7, None, "", b"x", object(), []], ids=repr)
+@pytest.mark.parametrize("bad", [7, None, "", b"x", object(), []], ids=shown)
 def test_an_ask_of_what_is_no_actor_raises(bad):
     with Node(workers=1) as node:
         pid = node.spawn(Recorder)

@@ -23,6 +23,7 @@ from tests.delivery.actors_for_tests import (
     spawn,
     thread_of,
 )
+from tests.support import shown
 
 
 class Signal(Recorder):
@@ -180,7 +181,7 @@ def test_a_delay_below_zero_raises(delay):
             node.send_after(delay, pid, "m")
 
 
-@pytest.mark.parametrize("bad", [7, [7], object(), [object()]], ids=str)
+@pytest.mark.parametrize("bad", [7, [7], object(), [object()]], ids=shown)
 def test_what_is_no_recipient_raises_at_once(bad):
     with Node(workers=1, limits=Limits(timers_max=1)) as node:
         pid = node.spawn(Signal)

@@ -131,7 +131,7 @@ class World:
         return AudienceChange(self.audience_number, joins=False, ids=[self.script.pick((*FAR_IDS, 9))])
 
     def a_ask(self):
-        return Ask(self.script.number(), 0, self.script.pick(self.known()), self.message())
+        return Ask(self.script.number(), self.script.below(3), self.script.pick(self.known()), self.message())
 
     def a_answer(self):
         return Answer(self.script.below(5), bool(self.script.below(2)), self.answer())
