@@ -50,6 +50,8 @@ def messages(world: World) -> Counter[str]:
     found: Counter[str] = Counter()
     for fault in world.book.checker.faults():
         kind = {"duplicated": "doubled"}.get(fault.kind, fault.kind)
+        if kind == "after end" and node_of(str(fault.recipient)) in world.book.stopped:
+            continue  # its worker stood still until the stop gave up on it; what it had begun by then, it may end
         if kind != "lost" or not may_be_lost(world, fault):
             found[kind] += 1
             world.book.fail(str(fault))
