@@ -62,8 +62,8 @@ class Cluster:
         return self._hand_off(node, Kind.AUDIENCE_SEND, body, members, receipt)
 
     def give_up(self, node: str, recipients: int, receipt: Settles | None) -> int:
-        """Count recipients as unreachable; how many were shed: none."""
-        self._lose(UNREACHABLE, node, recipients, receipt)
+        """Count recipients as what is for a place that is not connected; how many were shed: none."""
+        self._lose(self.absence(node)[0], node, recipients, receipt)
         return 0
 
     def _hand_off(

@@ -30,7 +30,7 @@ logger = logging.getLogger("manifold")
 _SESSIONS = Struct("<QQ")
 _SESSIONS_AT = 4
 _FORMER_MAX = 1000
-_LINKS_MAX = 4096
+_LINKS_MAX = 1024
 _PUMP_S = 0.01
 _FORGET_AFTER = 12
 """After how many times `node_down_after_s` a node that went down is no longer dialled."""

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Split", "Workers"]
 
+_ENDED_MAX = 100_000
+"""How many that ended last are known: far more than can end before the owner of an audience hears of it."""
+
 
 class Workers(Cluster):
     """A cluster in which the workers of this node have places too."""
@@ -103,13 +106,22 @@ class _Replica:
 
     def __init__(self, split: Split, left: Callable[[Sequence[int]], None]) -> None:
         self._split = split
-        self._away = split._cluster.audience(left)
+        self._left = left
+        # Its owner may add one again before it hears of its end: that one must not count here until a worker says so.
+        self._ended: dict[int, None] = {}
+        self._away = split._cluster.audience(self._note_ended)
         self._here = None if split._here is None else split._here.replica(left)
+
+    def _note_ended(self, ids: Sequence[int]) -> None:
+        self._ended.update(dict.fromkeys(ids))
+        while len(self._ended) > _ENDED_MAX:
+            del self._ended[next(iter(self._ended))]
+        self._left(ids)
 
     def update(self, ids: Sequence[int]) -> list[int]:
         """Take in actors; give the ids of those that are not there."""
-        groups = dict(self._split._by_place(ids))
-        outside: list[int] = []
+        outside = [number for number in ids if number in self._ended]
+        groups = dict(self._split._by_place([number for number in ids if number not in self._ended]))
         if self._here is not None:
             outside += self._here.update(groups.pop(self._split.node, ()))
         return outside + self._away.take_in(groups)
