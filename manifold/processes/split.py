@@ -101,27 +101,38 @@ class Split:
             self._host.local.count_sent(number)
 
 
+class _Ended:
+    """Members that have ended, as the owner of their audience is told.
+
+    It may add one again before it hears that: counted here until its worker has said so once more, there would be more
+    members here than the owner sends to.
+    """
+
+    def __init__(self, left: Callable[[Sequence[int]], None]) -> None:
+        self.known: dict[int, None] = {}
+        self._left = left
+
+    def tell(self, ids: Sequence[int]) -> None:
+        self.known.update(dict.fromkeys(ids))
+        while len(self.known) > _ENDED_MAX:
+            del self.known[next(iter(self.known))]
+        self._left(ids)
+
+
 class _Replica:
     """The members of another's audience: those in other processes, and those (few) in this one."""
 
     def __init__(self, split: Split, left: Callable[[Sequence[int]], None]) -> None:
         self._split = split
-        self._left = left
-        # Its owner may add one again before it hears of its end: that one must not count here until a worker says so.
-        self._ended: dict[int, None] = {}
-        self._away = split._cluster.audience(self._note_ended)
+        self._ended = _Ended(left)
+        self._away = split._cluster.audience(self._ended.tell)
         self._here = None if split._here is None else split._here.replica(left)
-
-    def _note_ended(self, ids: Sequence[int]) -> None:
-        self._ended.update(dict.fromkeys(ids))
-        while len(self._ended) > _ENDED_MAX:
-            del self._ended[next(iter(self._ended))]
-        self._left(ids)
 
     def update(self, ids: Sequence[int]) -> list[int]:
         """Take in actors; give the ids of those that are not there."""
-        outside = [number for number in ids if number in self._ended]
-        groups = dict(self._split._by_place([number for number in ids if number not in self._ended]))
+        ended = self._ended.known
+        outside = [number for number in ids if number in ended]
+        groups = dict(self._split._by_place([number for number in ids if number not in ended]))
         if self._here is not None:
             outside += self._here.update(groups.pop(self._split.node, ()))
         return outside + self._away.take_in(groups)

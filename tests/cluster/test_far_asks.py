@@ -217,8 +217,8 @@ def readable(_):
     raise LookupError("nobody knows what this was")
 
 
-def test_a_timeout(asking):
-    a, b = asking
+def test_a_timeout(nodes):
+    a, b = nodes.together("a", "b", limits=Limits(stop_grace_s=0.2))
 
     class Silent(manifold.Actor):
         async def on_receive(self, message):
