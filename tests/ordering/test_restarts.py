@@ -15,7 +15,7 @@ from tests.ordering.play import SEED, TIMES, Play
 
 SENDS = 100 * TIMES
 """Of each sender, in each part of the play."""
-DOWN_AFTER_S = 2.0 if TIMES == 1 else 15.0
+DOWN_AFTER_S = 4.0 if TIMES == 1 else 15.0
 """Long enough for a machine that is busy with this and other things."""
 
 pytestmark = pytest.mark.timeout(120 * TIMES)
