@@ -163,12 +163,12 @@ class Broker:
         self._client = client
         self._found = tuple(f"{uri.scheme}://{uri.netloc}" for uri in client.discovered_servers)
         self.payload_max_bytes = client.max_payload
-        self._outgoing = asyncio.Queue()
         self.connections += 1
         self.is_up = self._woken = True
 
     def _part(self) -> None:
         self.is_up, self._woken = False, True
+        self._outgoing = asyncio.Queue()  # what was meant for this connection is lost with it
         why = _explain(self._faults[-1]) if self._faults else "it hung up"
         logger.warning("%s: the connection to the server is lost: %s. Trying on", self._servers, why)
         self._drop()
