@@ -17,7 +17,7 @@ from manifold.cluster.membership import NodeUp
 from manifold.core.codec import register_type
 from manifold.core.pid import PID
 from manifold.core.ring import Ring, RingPlan
-from manifold.default import ask, current_node, drain, pid_of, send, send_after, start, stop
+from manifold.default import ask, current_node, drain, pid_of, placed, send, send_after, start, stop
 from manifold.delivery.audience import Audience
 from manifold.delivery.counts import Outcome, Stats
 from manifold.delivery.receipt import Receipt
@@ -28,6 +28,7 @@ from manifold.errors import (
     MessageTooLarge,
     NodeDown,
     NodeStopped,
+    NotPlaced,
     NotSerializable,
     Overloaded,
     RemoteError,
@@ -55,6 +56,7 @@ __all__ = [
     "NodeDown",
     "NodeStopped",
     "NodeUp",
+    "NotPlaced",
     "NotSerializable",
     "Outcome",
     "Overloaded",
@@ -69,6 +71,7 @@ __all__ = [
     "current_node",
     "drain",
     "pid_of",
+    "placed",
     "register_type",
     "send",
     "send_after",

@@ -8,19 +8,20 @@ import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 from manifold import ports
+from manifold.actors import Placed
 from manifold.errors import ManifoldError
 from manifold.node import Node, WorkerKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from manifold.actors import Future
+    from manifold.actors import Actor, Future
     from manifold.core.pid import PID
     from manifold.delivery.receipt import Receipt
     from manifold.delivery.timers import Timer
     from manifold.limits import Limits
 
-__all__ = ["ask", "current_node", "drain", "pid_of", "send", "send_after", "start", "stop"]
+__all__ = ["ask", "current_node", "drain", "pid_of", "placed", "send", "send_after", "start", "stop"]
 
 _lock = threading.RLock()
 _default: list[Node] = []
@@ -36,6 +37,7 @@ def start(
     transport: str | None = None,
     cookie: str | bytes | None = None,
     on_worker_start: Callable[[], object] | None = None,
+    roles: Iterable[str] = (),
     limits: Limits | None = None,
 ) -> Node:
     """Start the process's default node; see `Node`. Raises ManifoldError if it runs already."""
@@ -52,6 +54,7 @@ def start(
             transport=transport,
             cookie=cookie,
             on_worker_start=on_worker_start,
+            roles=roles,
             limits=limits,
         )
         _default[:] = [node]
@@ -143,6 +146,25 @@ def send_after(delay_s: float, to: Any, message: Any) -> Timer:
 async def drain() -> None:
     """Wait until every queue of the current node is under its high-water mark."""
     await current_node().drain()
+
+
+def placed(cls: type[Actor], key: str | bytes, *args: Any, role: str | None = None) -> Placed:
+    """Give the actor of class `cls` that has a key: one in the cluster, on the node where the ring puts it.
+
+    What is given is a recipient for `send` (alone, or in lists of its kind) and `ask`; making it starts nothing. The
+    first message starts the actor, as `cls(*args)`, on the node that `node.ring(role).find(key)` names: of all nodes
+    of the cluster, or of those started with this role. `args` can be what a message can be. The class has to be
+    imported on every node that takes part.
+
+    When nodes come or go, only the actors whose keys the ring moves change their node: `on_handoff` gives the state
+    that `on_takeover` gets there. Messages by key that are sent meanwhile wait, and are delivered after the takeover,
+    in order; none is lost. When a node crashes its actors begin afresh elsewhere with the next message. An actor that
+    stops by itself is started again by the next message.
+
+    Its PID is that of one life on one node: what is sent to the PID of an actor that has moved is dead, and monitors
+    are told `handed over`. Raises TypeError for a class that cannot be found by its name, NotSerializable for `args`.
+    """
+    return Placed(cls, key, args, role)
 
 
 def pid_of(ref: Any) -> PID:

@@ -6,6 +6,7 @@ ManifoldError
 |-- Overloaded           the load: a queue is full; the nodes that are not named got theirs
 |-- WouldDeadlock        the caller: this blocking wait could never end; nothing was changed
 |-- NodeStopped          the caller: the node is not running; nothing was sent
+|-- NotPlaced            the cluster: no node has the role that a key asks for; nothing was sent
 |-- NodeDown             outside: the node of the recipient is not reachable
 |-- RemoteError          the recipient: what its handler raised on another node
 `-- CodecError           outside: bytes that came in are not a message
@@ -26,6 +27,7 @@ __all__ = [
     "MessageTooLarge",
     "NodeDown",
     "NodeStopped",
+    "NotPlaced",
     "NotSerializable",
     "Overloaded",
     "RemoteError",
@@ -88,6 +90,13 @@ class WouldDeadlock(ManifoldError, RuntimeError):
 
 class NodeStopped(ManifoldError, RuntimeError):
     """The node is stopped (or was never started); nothing was sent. Start a new one."""
+
+
+class NotPlaced(ManifoldError, LookupError):
+    """No node of the cluster has the role that a placed actor asks for (any more, or yet); nothing was sent."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} belongs nowhere: no node that takes part has this role")
 
 
 class NodeDown(ManifoldError):

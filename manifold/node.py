@@ -13,11 +13,13 @@ from manifold import ports
 from manifold.actors import AskTimeout, Stop, Unwatch, Watch
 from manifold.actors.foreign import pid_of
 from manifold.cluster.cluster import Cluster
+from manifold.cluster.directory import Directory
 from manifold.cluster.hub import Hub
 from manifold.cluster.intake import Intake
 from manifold.cluster.membership import Membership
 from manifold.core.pid import PID
 from manifold.core.routing import Places
+from manifold.delivery.nest import Nest
 from manifold.delivery.partitioner import Partitioner
 from manifold.delivery.sender import Sender
 from manifold.delivery.timers import Timers
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from manifold.actors import Actor, Future
+    from manifold.core.ring import Ring
     from manifold.cluster.membership import NodeUp
     from manifold.delivery.counts import Stats
     from manifold.delivery.receipt import Receipt
@@ -68,6 +71,8 @@ class Node:
     cluster's secret: links are encrypted and authenticated with it. Listening on anything but loopback or ipc
     without one is refused. A node that joins and does not listen listens on a free port, for the others dial it back.
 
+    `roles` are what the node takes part in as a home of `placed` actors that ask for a role; see `manifold.placed`.
+
     `transport` is where servers of NATS are, in the place of `listen` and `join`: `nats://host:4222`, `tls://host:4222`,
     `nats://user:password@host:4222`, several with commas between them. After a `?` there may follow, with `&` between
     them, `cluster=name` (clusters on the same servers do not meet), `credentials=file`, and for TLS `ca=file`,
@@ -97,9 +102,11 @@ class Node:
         transport: str | None = None,
         cookie: str | bytes | None = None,
         on_worker_start: Callable[[], object] | None = None,
+        roles: Iterable[str] = (),
         limits: Limits | None = None,
     ) -> None:
         _check_kind(worker_kind, workers, on_worker_start)
+        roles = _checked_roles(roles)
         limits = Limits() if limits is None else limits
         name = f"node-{self.around.token()}" if name is None else _checked_name(name)
         join = _addresses(join)
@@ -110,10 +117,12 @@ class Node:
             self._crew = crew
             self._furnish(crew.places, crew.cluster, TellingMembership(crew), crew.intake)
             self._inhabit(Partitioner(self, limits, self._loops(range(1)), crew.own_ids()))
+            self._guide(Directory(self, roles, crew.nest))
         else:
             places = Places(self.id)
             self._furnish(places, Cluster(limits, places), Membership(), Intake(self))
             self._inhabit(Partitioner(self, limits, self._start_loops(worker_kind, workers)))
+            self._guide(Directory(self, roles, Nest(self.local)))
         if wires is not None:
             self._join(wires, join)
         if self._crew is not None:
@@ -150,6 +159,10 @@ class Node:
         self.abandon = local.abandon
         self.find = local.find
         ports.hosts[self.id] = self
+
+    def _guide(self, directory: Directory) -> None:
+        self.directory = directory
+        self._membership.subscribe(directory)
 
     def _start_crew(self, crew: Crew) -> None:
         try:
@@ -262,6 +275,22 @@ class Node:
         counts, pending = crew.counts(), crew.pending_bytes()
         return self.local.stats(settled).plus(counts.sent, counts[3:7], counts.actors, crew.size, pending)
 
+    def ring(self, role: str | None = None) -> Ring:
+        """Give the ring of the names of the nodes that take part, or of those with a role, as this node knows it.
+
+        It says where `placed` actors live. All connected nodes come to the same one within moments of a change.
+        """
+        return self.directory.view.ring(role)
+
+    def leave(self) -> Future[None]:
+        """Have the placed actors of this node go on on others; gives a future that is told when all have.
+
+        The node keeps running, and sends as before, but no key belongs to it any more: then `stop()` loses nothing.
+        `await node.leave()`, or `node.leave().get(timeout=...)` outside of its event loop. An actor that is the last of
+        its role has nowhere to go, and stays until the node stops.
+        """
+        return self.directory.leave()
+
     def resize(self, workers: int) -> None:
         """Go on with another number of workers. Returns at once; actors move while messages flow, and keep their order.
 
@@ -318,6 +347,7 @@ class Node:
             first, self._stopped = not self._stopped, True
         if first:
             self._stop_until = self.around.monotonic() + self.limits.stop_grace_s
+            self.directory.close()
             if self._crew is None:
                 self.local.close()
             else:
@@ -424,6 +454,15 @@ class Node:
 
 def _addresses(join: Iterable[str]) -> tuple[str, ...]:
     return (join,) if isinstance(join, str) else tuple(join)
+
+
+def _checked_roles(roles: Iterable[str]) -> tuple[str, ...]:
+    roles = (roles,) if isinstance(roles, str) else tuple(roles)
+    for role in roles:
+        if not isinstance(role, str) or not _NAME.fullmatch(role):
+            msg = f"a role is 1 to 64 letters, digits, '_', '.' or '-', not {role!r}"
+            raise ValueError(msg)
+    return roles
 
 
 def _checked_name(name: str) -> str:

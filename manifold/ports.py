@@ -22,6 +22,7 @@ __all__ = [
     "Cluster",
     "Host",
     "Intake",
+    "Nest",
     "Replica",
     "Settles",
     "Surroundings",
@@ -91,6 +92,16 @@ class Cluster(Protocol):
 
     def ask(self, pid: PID, wire: bytes, future: Any) -> None:
         """Ask an actor of another node. The future gets the answer, or why there is none."""
+
+    def hand_off(self, node: str, kind: Any, body: Any, recipients: int, receipt: Settles | None) -> int:
+        """Make one hand-off to a node, of a frame whose parts `body` makes; how many recipients were shed."""
+
+    def question(self, node: str, kind: Any, body: Any, future: Any) -> None:
+        """Ask a node by a frame whose parts `body` makes, given its number and that of its outcome."""
+
+    @property
+    def peers(self) -> Mapping[str, Any]:
+        """The nodes that are connected."""
 
     def monitor(self, pid: PID, watcher: Watcher) -> None:
         """Tell `watcher` when the actor has ended, or its node has gone down."""
@@ -188,6 +199,22 @@ class Intake(Protocol):
         """Give a replica for an audience, never refused room; `left` is told the ids of members that have ended."""
 
 
+class Nest(Protocol):
+    """Actors that are known before they begin."""
+
+    def conceive(self, cls: type[Any], args: tuple[Any, ...]) -> PID:
+        """Make one that does not begin yet; what is sent to it waits."""
+
+    def bear(self, number: int, takeover: bytes | None) -> None:
+        """Let it begin, with what another actor of its key has handed over, if one has."""
+
+    def hand_over(self, pid: PID, reply: Any) -> None:
+        """Have an actor end, behind what was sent to it; `reply` gets its encoded state, or True if it has ended."""
+
+    def take_over(self, pid: PID, state: bytes) -> None:
+        """Give a running actor what another of its key has handed over."""
+
+
 class Host(Protocol):
     """A node, as actors, their references and their futures see it."""
 
@@ -217,6 +244,10 @@ class Host(Protocol):
     @property
     def places(self) -> Places:
         """Where recipients are reached, seen from this process."""
+
+    @property
+    def directory(self) -> Any:
+        """Where names and keys belong."""
 
     @property
     def intake(self) -> Intake:

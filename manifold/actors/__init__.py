@@ -4,9 +4,21 @@ from pykka import ActorDeadError
 from pykka import ActorRef as AnyRef
 
 from manifold.actors.actor import UNPLACED, Actor
-from manifold.actors.control import CONTROL, PROXY, Begin, Notice, Overflow, Stop, Unwatch, Watch
+from manifold.actors.control import (
+    CONTROL,
+    PROXY,
+    Begin,
+    HandOver,
+    Notice,
+    Overflow,
+    Stop,
+    TakeOver,
+    Unwatch,
+    Watch,
+)
 from manifold.actors.future import AskTimeout, Future
 from manifold.actors.monitor import Down, MonitorRef
+from manifold.actors.placed import Placed
 from manifold.actors.ref import ActorRef
 
 __all__ = [
@@ -21,10 +33,13 @@ __all__ = [
     "Begin",
     "Down",
     "Future",
+    "HandOver",
     "MonitorRef",
     "Notice",
     "Overflow",
+    "Placed",
     "Stop",
+    "TakeOver",
     "Unwatch",
     "Watch",
 ]

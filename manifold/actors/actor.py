@@ -59,6 +59,7 @@ class Actor(pykka.Actor):
     _watchers: dict[ports.Watcher, None] | None = None
     _monitors: dict[MonitorRef, None] | None = None
     _ref: ActorRef[Any] | None = None
+    _takeover: bytes | None = None
     _stands_in: ClassVar[bool] = False
     _receive: ClassVar[Any] = None
     _is_async: ClassVar[bool] = False
@@ -155,6 +156,20 @@ class Actor(pykka.Actor):
         if self._monitors and ref in self._monitors:
             del self._monitors[ref]
             ports.host().demonitor(ref.pid, ref)
+
+    def on_handoff(self) -> Any:
+        """Give the state with which this actor, being `placed`, is to go on on another node: any message.
+
+        Called, in order with its messages, when its key belongs to another node from now on; may be `async def`. Then
+        the actor stops, here, and `on_stop` runs. If it raises, the actor begins afresh there.
+        """
+
+    def on_takeover(self, state: Any) -> Any:
+        """Go on with the state that `on_handoff` gave on the node where this actor lived before; may be `async def`.
+
+        Called after `on_start`, before any message. When a network that was split is whole again there may have been
+        two actors of one key: then it is called on the one that stays, which may have a state of its own.
+        """
 
     @staticmethod
     def _create_actor_inbox() -> Any:

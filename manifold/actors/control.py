@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from manifold.actors.monitor import Down
     from manifold.ports import Watcher
 
-__all__ = ["CONTROL", "PROXY", "Begin", "Notice", "Overflow", "Stop", "Unwatch", "Watch"]
+__all__ = ["CONTROL", "PROXY", "Begin", "HandOver", "Notice", "Overflow", "Stop", "TakeOver", "Unwatch", "Watch"]
 
 Stop = _ActorStop
 """End, after all that was sent before."""
@@ -42,7 +42,17 @@ class Notice(NamedTuple):
     down: Down
 
 
-CONTROL = frozenset((Stop, Begin, Overflow, Watch, Unwatch, Notice))
+class HandOver(NamedTuple):
+    """Give what `on_handoff` says to the one who asked, and end: the actor goes on on another node."""
+
+
+class TakeOver(NamedTuple):
+    """Run `on_takeover` with what another actor of the same key has handed over."""
+
+    state: bytes
+
+
+CONTROL = frozenset((Stop, Begin, Overflow, Watch, Unwatch, Notice, HandOver, TakeOver))
 """These are never shed, and not counted as messages."""
 
 PROXY = frozenset((ProxyCall, ProxyGetAttr, ProxySetAttr))

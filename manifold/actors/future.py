@@ -57,7 +57,7 @@ class Future(pykka.Future[T]):
 
     @classmethod
     def asked(
-        cls, pid: PID, timeout_s: float | None = None, monotonic: Callable[[], float] = time.monotonic
+        cls, pid: PID | None, timeout_s: float | None = None, monotonic: Callable[[], float] = time.monotonic
     ) -> Future[Any]:
         """Give the future of a question to `pid`, which `get()` and `await` wait for until `timeout_s` from now."""
         future: Future[Any] = cls()
@@ -67,6 +67,10 @@ class Future(pykka.Future[T]):
             future._monotonic = monotonic
             future._deadline = monotonic() + timeout_s
         return future
+
+    def asks(self, pid: PID | None) -> None:
+        """Say whom the question has gone to, if that was found out later."""
+        self._asked = pid
 
     def get(self, *, timeout: float | None = None) -> Any:
         if self._get_hook is not None:

@@ -88,7 +88,7 @@ class Arrivals:
 
     def _send(self, body: memoryview) -> None:
         sent = Send.unpack(body)
-        settles = self._settles(sent.receipt, len(sent.ids), len(body))
+        settles = self.settles(sent.receipt, len(sent.ids), len(body))
         try:
             self._intake.take(sent.ids, sent.message, settles)
         except CodecError as error:
@@ -96,7 +96,7 @@ class Arrivals:
 
     def _audience_send(self, body: memoryview) -> None:
         sent = AudienceSend.unpack(body)
-        settles = self._settles(sent.receipt, sent.members, len(body))
+        settles = self.settles(sent.receipt, sent.members, len(body))
         if (replica := self._replicas.get(sent.audience)) is None:
             # Of an audience that was never defined here, or is closed.
             self._account(settles, DEAD, sent.members)
@@ -141,7 +141,7 @@ class Arrivals:
         ask = Ask.unpack(body)
         limit = self._host.limits.message_max_bytes
         reply = Reply(ask.question, lambda answer: self._put(Kind.ANSWER, answer.pack()), limit)
-        self._intake.take_one(ask.id, ask.message, reply, self._settles(ask.receipt, 1, len(body)))
+        self._intake.take_one(ask.id, ask.message, reply, self.settles(ask.receipt, 1, len(body)))
 
     def _watch(self, body: memoryview) -> None:
         watch = Watch.unpack(body)
@@ -159,7 +159,8 @@ class Arrivals:
         if found is not None:
             self._host.demonitor(*found)
 
-    def _settles(self, receipt: int, recipients: int, size_bytes: int) -> Settles:
+    def settles(self, receipt: int, recipients: int, size_bytes: int) -> Settles:
+        """Give what accounts for a message that has come for so many recipients."""
         size = size_bytes + _WAITING_BYTES + 8 * recipients
         if recipients == 1 and not receipt:
             return LoneArrival(self._tally, size, own=self._intake.counts)

@@ -53,20 +53,20 @@ class Cluster:
         for start in range(0, len(ids), room):
             part = ids[start : start + room]
             body = lambda number, part=part: Send(number, part, wire).pack()  # noqa: E731
-            shed += self._hand_off(node, Kind.SEND, body, len(part), receipt)
+            shed += self.hand_off(node, Kind.SEND, body, len(part), receipt)
         return shed
 
     def send_audience(self, node: str, audience: int, members: int, wire: bytes, receipt: Settles | None) -> int:
         """Make one hand-off of a message to an audience's members on a node; how many were shed."""
         body = lambda number: AudienceSend(audience, number, members, wire).pack()  # noqa: E731
-        return self._hand_off(node, Kind.AUDIENCE_SEND, body, members, receipt)
+        return self.hand_off(node, Kind.AUDIENCE_SEND, body, members, receipt)
 
     def give_up(self, node: str, recipients: int, receipt: Settles | None) -> int:
         """Count recipients as what is for a place that is not connected; how many were shed: none."""
         self._lose(self.absence(node)[0], node, recipients, receipt)
         return 0
 
-    def _hand_off(
+    def hand_off(
         self,
         node: str,
         kind: Kind,
@@ -74,6 +74,7 @@ class Cluster:
         recipients: int,
         receipt: Settles | None,
     ) -> int:
+        """Make one hand-off to a node, of a frame whose parts `body` makes; how many recipients were shed."""
         peer = self.peers.get(node)
         taken = None if peer is None else peer.hand_off(kind, body, recipients, receipt)
         if taken:
@@ -106,12 +107,26 @@ class Cluster:
         """Ask an actor of another node. The future gets the answer, or why there is none."""
         place = self.places.of(pid)
         peer = self.peers.get(place)
+        taken = None if peer is None else peer.ask(pid, wire, future, receipt)
+        self._asked(place, taken, peer, self.gone(pid), future, receipt)
+
+    def question(self, node: str, kind: Kind, body: Callable[[int, int], Sequence[bytes]], future: Any) -> None:
+        """Ask a node by a frame whose parts `body` makes, given its number and that of its outcome."""
+        peer = self.peers.get(node)
+        taken = None if peer is None else peer.question(kind, body, future)
+        self._asked(node, taken, peer, NodeDown(node), future, None)
+
+    def _asked(
+        self,
+        place: str,
+        taken: bool | None,
+        peer: Peer | None,
+        gone: Exception,
+        future: Any,
+        receipt: Settles | None,
+    ) -> None:
         if peer is None:
-            error = self.gone(pid)
-            future.set_exception((type(error), error, None))
-            taken = None
-        else:
-            taken = peer.ask(pid, wire, future, receipt)
+            future.set_exception((type(gone), gone, None))
         if not taken:
             self._lose(self.absence(place)[0] if taken is None else SHED, place, 1, receipt)
 

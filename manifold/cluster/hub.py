@@ -207,6 +207,7 @@ class Hub:
         jitter, limits = self._session % 97 / 97, self._link_limits
         link = Link(self._hello(), self._session, now=now, limits=limits, jitter=jitter, hello_after_s=after_s)
         peer = Peer(address, link, self._host, self.wake, self._cluster.members_left, self._meet)
+        self._host.directory.attach(peer)
         peer.forever = forever or address in self._join
         peer.wanted_until = wanted_until
         self._by_session[self._session] = self._live[self._session] = peer

@@ -76,7 +76,7 @@ class Peer:
         self._monitors: dict[int, tuple[PID, Watcher]] = {}
         self._monitor_numbers: dict[Watcher, int] = {}
         self.arrivals = Arrivals(host, self.put, self.tally, self._complain, intake)
-        self._handlers: dict[int, Callable[[memoryview], None]] = {
+        self.handlers: dict[int, Callable[[memoryview], None]] = {
             **self.arrivals.handlers,
             Kind.ANSWER: self._answered,
             Kind.DOWN: self._ended,
@@ -154,9 +154,15 @@ class Peer:
 
     def ask(self, pid: PID, wire: bytes, future: Any, receipt: Settles | None = None) -> bool | None:
         """Queue a question whose future gets the answer. False when the outbox is full, None when the node is down."""
+        return self.question(Kind.ASK, lambda number, outcome: Ask(number, outcome, pid.id, wire).pack(), future, receipt)
+
+    def question(
+        self, kind: Kind, body: Callable[[int, int], Sequence[bytes]], future: Any, receipt: Settles | None = None
+    ) -> bool | None:
+        """The same for a question of any kind: `body` makes its parts, given its number, and that of its outcome."""
         number = next(self._numbers)
         self._asks[number] = future
-        taken = self.hand_off(Kind.ASK, lambda outcome: Ask(number, outcome, pid.id, wire).pack(), 1, receipt)
+        taken = self.hand_off(kind, lambda outcome: body(number, outcome), 1, receipt)
         if not taken and self._asks.pop(number, None) is not None:
             # Else the node went down meanwhile, and the future was told.
             error = self.gone() if taken is None else Overloaded([node_of(self.node)], 1, "the outbox")
@@ -188,7 +194,7 @@ class Peer:
 
     def handle(self, kind: int, body: memoryview) -> None:
         """Do what a frame says. One that makes no sense is dropped, with a line in the log; others are not harmed."""
-        handler = self._handlers.get(kind)
+        handler = self.handlers.get(kind)
         try:
             if handler is None:
                 self._complain(f"a frame of unknown kind {kind}", "dropped")

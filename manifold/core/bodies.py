@@ -25,6 +25,9 @@ __all__ = [
     "AudienceChange",
     "AudienceSend",
     "Down",
+    "Keyed",
+    "KeyedAsk",
+    "KeyedSend",
     "Kind",
     "Members",
     "Outcome",
@@ -49,6 +52,9 @@ class Kind(IntEnum):
     DOWN = 24
     OUTCOME = 25
     MEMBERS = 26
+    DIRECTORY = 27
+    KEYED_SEND = 28
+    KEYED_ASK = 29
 
 
 class Send(NamedTuple):
@@ -126,6 +132,77 @@ class Ask(NamedTuple):
         """Read a body; CodecError if it is none."""
         meta, question, receipt, number = _head(_ASK, body)
         return cls(question, receipt, number, _cut(body, _ASK.size + meta))
+
+
+class Keyed(NamedTuple):
+    """For whom a message is that goes by keys, and by which view its sender found that this node is the right one.
+
+    Each recipient is a pair: who it is (class, key, role), and the arguments to begin it with; both encoded.
+    """
+
+    number: int
+    maker: str
+    refs: Sequence[tuple[bytes, bytes]]
+
+    def pack(self) -> bytes:
+        """Give it as it stands in a body."""
+        return encode([self.number, self.maker, [list(ref) for ref in self.refs]])
+
+    @classmethod
+    def unpack(cls, data: memoryview) -> Keyed:
+        """Read it; CodecError if it is none."""
+        match decode(data):
+            case [int(number), str(maker), list(refs)] if all(_is_ref(ref) for ref in refs):
+                return cls(number, maker, [(who, call) for who, call in refs])
+        raise CodecError("recipients by key that make no sense")
+
+
+def _is_ref(ref: Any) -> bool:
+    return type(ref) is list and list(map(type, ref)) == [bytes, bytes]
+
+
+class KeyedSend(NamedTuple):
+    """A message for actors by their keys; `receipt` is as in Send."""
+
+    receipt: int
+    keyed: Keyed
+    message: bytes | memoryview
+
+    def pack(self) -> list[bytes]:
+        """Give the body, in parts."""
+        keyed = self.keyed.pack()
+        return [_KEYED_SEND.pack(0, self.receipt, len(keyed)), keyed, bytes(self.message)]
+
+    @classmethod
+    def unpack(cls, body: memoryview) -> KeyedSend:
+        """Read a body; CodecError if it is none."""
+        meta, receipt, length = _head(_KEYED_SEND, body)
+        start = _KEYED_SEND.size + meta
+        return cls(receipt, Keyed.unpack(body[start : start + length]), _cut(body, start + length))
+
+
+class KeyedAsk(NamedTuple):
+    """A question to the one actor that has a key; as Ask."""
+
+    question: int
+    receipt: int
+    keyed: Keyed
+    message: bytes | memoryview
+
+    def pack(self) -> list[bytes]:
+        """Give the body, in parts."""
+        keyed = self.keyed.pack()
+        return [_KEYED_ASK.pack(0, self.question, self.receipt, len(keyed)), keyed, bytes(self.message)]
+
+    @classmethod
+    def unpack(cls, body: memoryview) -> KeyedAsk:
+        """Read a body; CodecError if it is none."""
+        meta, question, receipt, length = _head(_KEYED_ASK, body)
+        start = _KEYED_ASK.size + meta
+        keyed = Keyed.unpack(body[start : start + length])
+        if len(keyed.refs) != 1:
+            raise CodecError("a question to any number of actors but one")
+        return cls(question, receipt, keyed, _cut(body, start + length))
 
 
 class Answer(NamedTuple):
@@ -220,6 +297,8 @@ _SEND = Struct("<HQI")
 _AUDIENCE_SEND = Struct("<HQQI")
 _CHANGE = Struct("<Q?")
 _ASK = Struct("<HQQQ")
+_KEYED_SEND = Struct("<HQI")
+_KEYED_ASK = Struct("<HQQI")
 _ANSWER = Struct("<Q?")
 _WATCH = Struct("<QQ")
 _DOWN = Struct("<Q")

@@ -7,10 +7,23 @@ return None, or a coroutine where a hook is `async def`: the caller keeps the ac
 from __future__ import annotations
 
 import logging
+from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from manifold.actors import CONTROL, ActorDeadError, Notice, Overflow, Stop, Unwatch, Watch, registry
+from manifold.actors import (
+    CONTROL,
+    ActorDeadError,
+    HandOver,
+    Notice,
+    Overflow,
+    Stop,
+    TakeOver,
+    Unwatch,
+    Watch,
+    registry,
+)
+from manifold.core.codec import decode, encode
 from manifold.errors import Overloaded
 from manifold.ports import DEAD, DELIVERED, SHED
 
@@ -47,6 +60,10 @@ def control(worker: Worker, actor: Actor, message: Any, reply: Any) -> Rest:
         (actor._watchers or {}).pop(message.watcher, None)
     elif kind is Notice:
         return _notice(worker, actor, message)
+    elif kind is HandOver:
+        return _hand_over(worker, actor, reply)
+    elif kind is TakeOver:
+        return _guarded(worker, actor, actor.on_takeover, decode(message.state))
     return None
 
 
@@ -91,6 +108,8 @@ def shed(worker: Worker, actor: Actor, reply: Any, receipt: Settles | None) -> N
 
 def begin(worker: Worker, actor: Actor) -> Rest:
     """Run `on_start`. If it fails the actor ends, without `on_failure`, as in Pykka."""
+    if actor._takeover is not None:
+        return _guarded(worker, actor, _start_over, actor)
     try:
         result: Any = actor.on_start()  # type: ignore[func-returns-value]
     except BaseException as error:  # noqa: BLE001
@@ -105,6 +124,38 @@ def begin(worker: Worker, actor: Actor) -> Rest:
             _fail(worker, actor, error, None)
 
     return rest()
+
+
+async def _guarded(worker: Worker, actor: Actor, hook: Callable[[Any], Any], argument: Any) -> None:
+    """Run a hook, whose failure ends the actor."""
+    try:
+        result = hook(argument)
+        if type(result) is CoroutineType:
+            await result
+    except BaseException as error:  # noqa: BLE001
+        _fail(worker, actor, error, None)
+
+
+async def _start_over(actor: Actor) -> None:
+    """Begin with what another actor has handed over."""
+    state, actor._takeover = decode(actor._takeover or b""), None
+    for hook in (actor.on_start, partial(actor.on_takeover, state)):
+        result = hook()  # type: ignore[func-returns-value]
+        if type(result) is CoroutineType:
+            await result
+
+
+async def _hand_over(worker: Worker, actor: Actor, reply: Any) -> None:
+    """End an actor that goes on elsewhere; `reply` gets its encoded state, b"" if there is none to be had."""
+    data = b""
+    try:
+        state = actor.on_handoff()
+        data = encode(await state if type(state) is CoroutineType else state)
+    except BaseException as error:  # noqa: BLE001
+        _log(actor, error)
+    if (rest := _stop(worker, actor, "handed over", None)) is not None:
+        await rest
+    reply.set(data)
 
 
 def _notice(worker: Worker, actor: Actor, notice: Notice) -> Rest:

@@ -102,12 +102,20 @@ class Partitioner(Queues):
     def run_first(self, act: Callable[[], object]) -> None:
         """Have something done by the first worker, behind what is queued there."""
         with self.lock:
-            self.workers[0].queue.append((Worker.call, act))
-            self.wake(self.workers[0])
+            self._run(self.workers[0], act)
+
+    def run_by(self, actor: Actor, act: Callable[[], object]) -> None:
+        """Have something done by the worker of an actor that is not started yet."""
+        with self.lock:
+            self._run(self.worker_of(actor), act)
+
+    def _run(self, worker: Worker, act: Callable[[], object]) -> None:
+        worker.queue.append((Worker.call, act))
+        self.wake(worker)
 
     def admit(self, actor: Actor) -> None:
         """Start an actor. One with an `on_start` is begun by its worker, before any message."""
-        begins = actor._begins()
+        begins = actor._begins() or actor._takeover is not None
         with self.lock:
             self._check_open()
             if actor._pid is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from manifold.actors import ActorDeadError, AnyRef, Future
+from manifold.actors import ActorDeadError, AnyRef, Future, Placed
 from manifold.actors.foreign import pid_of
 from manifold.core.codec import encode
 from manifold.core.pid import PID
@@ -45,6 +45,8 @@ class Sender:
         later = send_mode == "offload" or self._node.offload.holds()
         if type(to) is Audience:
             self._send_audience(to, message, track, data)
+        elif (refs := _placed(to)) is not None:
+            self._send_keyed(refs, message, track, data, later=later)
         elif later:
             self._send_later(self._copied(to), message, track, data)
         else:
@@ -53,10 +55,12 @@ class Sender:
 
     def ask(self, pid: Any, message: Any, timeout_s: float | None) -> Future[Any]:
         """Ask; see `manifold.ask`."""
+        if type(pid) is Placed:
+            return self._ask_keyed(pid, message, timeout_s)
         if isinstance(pid, AnyRef):
             pid = self._pid_of(pid)
         if type(pid) is not PID:
-            msg = f"ask takes a PID or an actor reference, not {pid!r}"
+            msg = f"ask takes a PID, an actor reference or a placed actor, not {pid!r}"
             raise TypeError(msg)
         future = Future.asked(pid, timeout_s, self._node.host.around.monotonic)
         error = self._ask(pid, message, future)
@@ -75,6 +79,51 @@ class Sender:
             self._node.count_dead(1)
             return ActorDeadError(f"{pid} not found")
         return None
+
+    def _ask_keyed(self, ref: Placed, message: Any, timeout_s: float | None) -> Future[Any]:
+        directory = self._node.host.directory
+        wire = self._encode(message) if directory.is_far([ref]) else None
+        future = Future.asked(None, timeout_s, self._node.host.around.monotonic)
+        self._node.behind(lambda: directory.ask(ref, message, wire, future))
+        return future
+
+    def _send_keyed(
+        self, refs: Sequence[Placed], message: Any, track: Receipt | None, data: bytes | None, *, later: bool
+    ) -> None:
+        directory = self._node.host.directory
+        wire = data or (self._encode(message) if directory.is_far(refs) else None)
+        if track is not None:
+            track.expect(len(refs))
+        if later:
+            self._node.count_sent(len(refs))
+            act = lambda: directory.send(refs, message, wire, track, data, uncounted=0)  # noqa: E731
+            self._node.offload.put(act, HANDOFF_BYTES + len(wire or b""))
+        else:
+            self._raise_if(directory.send(refs, message, wire, track, data, uncounted=len(refs)))
+
+    # What the directory hands in: for actors of this node, found by key.
+
+    def hand_in(
+        self,
+        pids: Sequence[PID],
+        number: int,
+        message: Any,
+        wire: bytes | None,
+        receipt: Receipt | None,
+        data: bytes | None,
+    ) -> dict[str, int]:
+        """Hand a message to actors of this node, of `number` that were meant; how many were shed. Not counting."""
+        if number > len(pids):
+            with self._node.lock:
+                self._node.bury(number - len(pids), receipt)
+        return self._send_any(pids, message, receipt, data, uncounted=0, wire=wire)
+
+    def ask_in(self, pid: PID | None, message: Any, future: Future[Any]) -> None:
+        """Ask an actor of this node, if there is one."""
+        future.asks(pid)
+        error = self._ask(pid or PID(self._node.host.id, 0), message, future)
+        if error is not None:
+            future.set_exception((type(error), error, None))
 
     def _send_one(self, pid: PID, message: Any) -> None:
         actor = pid._actor
@@ -182,7 +231,8 @@ class Sender:
             return item
         if isinstance(item, AnyRef):
             return self._pid_of(item)
-        msg = f"recipient {index} is no PID, actor reference or None: {item!r}"
+        apart = f". {_APART}" if type(item) is Placed else ""
+        msg = f"recipient {index} is no PID, actor reference or None: {item!r}{apart}"
         raise TypeError(msg)
 
     def _pid_of(self, ref: Any) -> PID:
@@ -218,6 +268,22 @@ def _listed(to: Any) -> Sequence[Any]:
         msg = f"cannot send to {to!r}: not a PID, an actor reference, an Audience, None or an iterable of these"
         raise TypeError(msg)
     return list(to)
+
+
+def _placed(to: Any) -> Sequence[Placed] | None:
+    """Give recipients by key as a sequence; None for any others. One list holds the one kind or the other."""
+    if type(to) is Placed:
+        return (to,)
+    if type(to) in _LISTS and type(next(iter(to), None)) is Placed:
+        for index, item in enumerate(to):
+            if type(item) is not Placed:
+                raise TypeError(f"recipient {index} is no placed actor, as those before it are: {item!r}. {_APART}")
+        return list(to)
+    return None
+
+
+_LISTS = frozenset({list, tuple, set, frozenset})
+_APART = "Send to placed actors, and to PIDs and references, by two sends"
 
 
 def _check_modes(pack_mode: str | None, send_mode: str | None) -> None:

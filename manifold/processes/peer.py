@@ -44,8 +44,8 @@ class PipePeer(Peer):
         self.up = True
         self._host = host
         self._of_node = intake.node
-        self._handlers[Word.STOP] = lambda body: self._inquired("stop", body)
-        self._handlers[Word.PROBE] = lambda body: self._inquired("probe", body)
+        self.handlers[Word.STOP] = lambda body: self._inquired("stop", body)
+        self.handlers[Word.PROBE] = lambda body: self._inquired("probe", body)
 
     def inquire(self, what: str, pid: PID, future: Any) -> None:
         """Stop an actor (`stop`), or find out whether it lives (`probe`); the future is told whether it did."""

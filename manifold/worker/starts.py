@@ -9,10 +9,10 @@ from functools import reduce
 from multiprocessing import spawn
 from typing import TYPE_CHECKING, Any
 
-from manifold.errors import ManifoldError, NodeStopped
+from manifold.delivery.nest import construct
+from manifold.errors import ManifoldError
 
 if TYPE_CHECKING:
-    from manifold.actors import Actor
     from manifold.delivery.partitioner import Partitioner
 
 __all__ = ["find_class", "import_main", "start_actor"]
@@ -58,17 +58,4 @@ def start_actor(local: Partitioner, body: memoryview) -> None:
         logger.exception("An actor could not be started in a worker process:")
         return
     local.expect(actor, number)
-    local.run_first(lambda: _construct(local, actor, args, kwargs))
-
-
-def _construct(local: Partitioner, actor: Actor, args: Any, kwargs: Any) -> None:
-    try:
-        actor.__init__(*args, **kwargs)  # type: ignore[misc]
-    except BaseException:
-        logger.exception("Unhandled exception in the constructor of %s:", actor)
-        local.abandon(actor)
-        return
-    try:
-        local.admit(actor)
-    except NodeStopped:
-        local.abandon(actor)
+    local.run_by(actor, lambda: construct(local, actor, args, kwargs))

@@ -1,0 +1,232 @@
+"""Where names and keys belong, as one node knows it: its part in the views, its placed actors, its names.
+
+One lock guards it all, and whoever sends to a key holds it from finding the node until the message is queued: so when
+a node says that it goes by a new view, nothing that goes by the old one is sent after that. Words between two
+directories go down the link in order with messages, and are never refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from manifold.actors import ActorDeadError, Future
+from manifold.cluster.answers import Reply
+from manifold.cluster.membership import NodeUp
+from manifold.cluster.placement import Placement
+from manifold.core.bodies import Kind, Keyed, KeyedAsk, KeyedSend
+from manifold.core.codec import decode, encode
+from manifold.core.views import Agreement, Installed, Opened, Say
+from manifold.errors import CodecError, NotPlaced
+from manifold.ports import DEAD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from manifold.actors import Placed
+    from manifold.cluster.peer import Peer
+    from manifold.core.pid import PID
+    from manifold.core.views import Effect, View
+    from manifold.errors import NodeDown
+    from manifold.ports import Host, Nest, Settles
+
+__all__ = ["Directory"]
+
+logger = logging.getLogger("manifold")
+
+
+class Directory:
+    """The directory of one node."""
+
+    def __init__(self, host: Host, roles: Iterable[str], nest: Nest) -> None:
+        self.lock = threading.RLock()
+        self._host = host
+        self._agreement = Agreement(host.id, roles)
+        self._placement = Placement(host, self._agreement, nest, self._say, self._look, self.lock)
+        self._closed = False
+        self._left: Future[None] | None = None
+
+    @property
+    def view(self) -> View:
+        """The view that this node goes by."""
+        return self._agreement.view
+
+    # Sending.
+
+    def send(
+        self,
+        refs: Sequence[Placed],
+        message: Any,
+        wire: bytes | None,
+        receipt: Settles | None,
+        data: bytes | None,
+        *,
+        uncounted: int,
+    ) -> dict[str, int]:
+        """Hand a message to actors by their keys, one hand-off to each node; how many were shed, by node.
+
+        `wire` is the encoded message, `data` the same if those here are to get copies; `uncounted` is how many are not
+        counted as sent yet. Raises NotPlaced, having sent nothing.
+        """
+        with self.lock:
+            groups = self._grouped(refs)
+            here = groups.pop(self._host.id, ())
+            if groups and wire is None:  # one of them has just gone elsewhere
+                wire = encode(message)
+            self._host.local.count_sent(uncounted)
+            shed = {node: self._hand_off(node, those, wire or b"", receipt) for node, those in groups.items()}
+            if here:
+                pids = self._homes([(ref.who, ref.call) for ref in here])
+                shed |= self._host.sender.hand_in(pids, len(here), message, wire, receipt, data)
+        return shed
+
+    def is_far(self, refs: Iterable[Placed]) -> bool:
+        """Tell whether any of them is on another node; NotPlaced if one is nowhere."""
+        return self._grouped(refs).keys() != {self._host.id}
+
+    def _grouped(self, refs: Iterable[Placed]) -> dict[str, list[Placed]]:
+        groups: dict[str, list[Placed]] = {}
+        view = self._agreement.view
+        for ref in refs:
+            owner = ref.owner(view)
+            if owner is None:
+                raise NotPlaced(repr(ref))
+            groups.setdefault(owner, []).append(ref)
+        return groups
+
+    def _homes(self, refs: Iterable[tuple[bytes, bytes]], epoch: Any = None) -> list[PID]:
+        epoch = epoch or self._agreement.view.epoch
+        found = (self._placement.home(who, call, epoch) for who, call in refs)
+        return [pid for pid in found if pid is not None]
+
+    def _hand_off(self, node: str, refs: Sequence[Placed], wire: bytes, receipt: Settles | None) -> int:
+        keyed = Keyed(*self._agreement.view.epoch, [(ref.who, ref.call) for ref in refs])
+        body = lambda number: KeyedSend(number, keyed, wire).pack()  # noqa: E731
+        return self._host.cluster.hand_off(node, Kind.KEYED_SEND, body, len(refs), receipt)
+
+    def ask(self, ref: Placed, message: Any, wire: bytes | None, future: Any) -> None:
+        """Ask an actor by its key; the future gets the answer, or why there is none."""
+        with self.lock:
+            ((owner, _),) = self._grouped([ref]).items()
+            if owner == self._host.id:
+                pids = self._homes([(ref.who, ref.call)])
+                self._host.sender.ask_in(pids[0] if pids else None, message, future)
+                return
+            keyed = Keyed(*self._agreement.view.epoch, [(ref.who, ref.call)])
+            asked = encode(message) if wire is None else wire
+            self._host.local.count_sent(1)
+            body = lambda number, outcome: KeyedAsk(number, outcome, keyed, asked).pack()  # noqa: E731
+            self._host.cluster.question(owner, Kind.KEYED_ASK, body, future)
+
+    # What comes from other nodes, on the I/O thread.
+
+    def attach(self, peer: Peer) -> None:
+        """Hear what a node says, and what it sends to keys."""
+        peer.handlers |= {
+            Kind.DIRECTORY: partial(self._hear, peer),
+            Kind.KEYED_SEND: partial(self._keyed_send, peer),
+            Kind.KEYED_ASK: partial(self._keyed_ask, peer),
+        }
+
+    def _keyed_send(self, peer: Peer, body: memoryview) -> None:
+        sent = KeyedSend.unpack(body)
+        keyed = sent.keyed
+        settles = peer.arrivals.settles(sent.receipt, len(keyed.refs), len(body))
+        with self.lock:
+            pids = self._homes(keyed.refs, (keyed.number, keyed.maker))
+            if len(pids) < len(keyed.refs):
+                settles.settle(self._host.id, DEAD, len(keyed.refs) - len(pids))
+            if pids:
+                self._host.intake.take([pid.id for pid in pids], sent.message, settles)
+
+    def _keyed_ask(self, peer: Peer, body: memoryview) -> None:
+        ask = KeyedAsk.unpack(body)
+        keyed = ask.keyed
+        limit = self._host.limits.message_max_bytes
+        reply = Reply(ask.question, lambda answer: peer.put(Kind.ANSWER, answer.pack()), limit)
+        settles = peer.arrivals.settles(ask.receipt, 1, len(body))
+        with self.lock:
+            pids = self._homes(keyed.refs, (keyed.number, keyed.maker))
+            if pids:
+                self._host.intake.take_one(pids[0].id, ask.message, reply, settles)
+                return
+        settles.settle(self._host.id, DEAD, 1)
+        error = ActorDeadError("no actor of this key can be begun there")
+        reply.set_exception((type(error), error, None))
+
+    def _hear(self, peer: Peer, body: memoryview) -> None:
+        words = decode(body)
+        with self.lock:
+            if self._closed:
+                return
+            match words:
+                case ["expect", list(those)] if all(type(who) is bytes for who in those):
+                    self._placement.expect(peer.node, those)
+                case ["handoff", bytes(who), bytes(call), bytes(state)]:
+                    self._placement.take_over(peer.node, who, call, state)
+                case ["gone", bytes(who)]:
+                    self._placement.gone(peer.node, who)
+                case _:
+                    self._do(self._agreement.hear(peer.node, words))
+            self._look()
+
+    def put(self, event: NodeUp | NodeDown | None) -> None:
+        """A node has come or gone; None when this node stops."""
+        with self.lock:
+            if event is None or self._closed:
+                self.close()
+            elif type(event) is NodeUp:
+                self._do(self._agreement.peer_up(event.node))
+            else:
+                self._placement.lost(event.node)
+                self._do(self._agreement.peer_down(event.node))
+            self._look()
+
+    def close(self) -> None:
+        """This node stops: nothing that happens now changes where anything belongs."""
+        with self.lock:
+            self._closed = True
+
+    # What follows.
+
+    def _say(self, node: str, words: list[Any]) -> bool:
+        """Say something to a node; False if it is down."""
+        peer = self._host.cluster.peers.get(node)
+        return peer is not None and peer.put(Kind.DIRECTORY, [encode(words)]) is not None
+
+    def _do(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            if type(effect) is Say:
+                self._say(*effect)
+            elif type(effect) is Installed:
+                self._placement.installed(effect.before)
+            elif type(effect) is Opened:
+                self._placement.opened()
+            else:
+                self._placement.settled()
+                self._do(self._agreement.moved())
+
+    # Leaving.
+
+    def leave(self) -> Future[None]:
+        """Have all keys of this node go to others; the future is told when they have."""
+        with self.lock:
+            left: Future[None] = self._left or Future()
+            if self._left is None:
+                self._left = left
+                self._do(self._agreement.leave())
+                self._look()
+            return left
+
+    def _look(self) -> None:
+        """See whether everything has left that is to leave."""
+        left = self._left
+        if left is not None and not left.is_set() and self._is_gone():
+            left.set()
+
+    def _is_gone(self) -> bool:
+        view = self._agreement.view
+        takes_part = any(member.takes_part for member in view.members if member.node == self._host.id)
+        return not takes_part and self._agreement.is_open and self._placement.is_empty()

@@ -1,0 +1,280 @@
+"""Actors by key: one for each key, on the node that the view says, begun by the first message.
+
+When a view gives a key to another node, the actor hands over: behind all that was sent to it by the old view it is
+asked for its state and ends, and the new node begins with that state. What is sent by the new view meanwhile waits
+there, in the inbox of an actor that has not begun. So nothing is forwarded, and order needs no other rule.
+
+Everything is called under the directory's lock.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from manifold.actors.actor import Actor
+from manifold.actors.placed import find_class
+from manifold.core.codec import decode, encode
+from manifold.errors import CodecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from manifold.core.pid import PID
+    from manifold.core.views import Agreement, Epoch, View
+    from manifold.ports import Host, Nest
+
+    Say = Callable[[str, list[Any]], bool]
+
+__all__ = ["Placement"]
+
+logger = logging.getLogger("manifold")
+
+_CHUNK = 10_000
+"""How many keys one frame announces at most."""
+
+
+class _Home:
+    """An actor of this node that has a key."""
+
+    __slots__ = ("call", "pid", "who")
+
+    def __init__(self, who: bytes, call: bytes, pid: PID) -> None:
+        self.who = who
+        self.call = call
+        self.pid = pid
+
+
+class _Orphan(NamedTuple):
+    """What an actor handed over to a node that was gone by then."""
+
+    who: bytes
+    call: bytes
+    state: bytes
+
+
+class Placement:
+    """The placed actors of one node."""
+
+    def __init__(
+        self, host: Host, agreement: Agreement, nest: Nest, say: Say, changed: Callable[[], None], lock: Any
+    ) -> None:
+        self._host = host
+        self._node = host.id
+        self._agreement = agreement
+        self._nest = nest
+        self._say = say
+        self.changed = changed
+        self._lock = lock
+        self._before: View | None = None
+        self.homes: dict[bytes, _Home] = {}
+        # While nodes come and go fast a key may pass through here several times: each time has its turn.
+        self._unborn: dict[bytes, list[_Home]] = {}
+        self._expected: dict[bytes, list[str]] = {}
+        self._departing: dict[_Home, str] = {}
+        self._orphans: list[_Orphan] = []
+        self._classes: dict[tuple[str, str], type[Actor]] = {}
+
+    # Messages.
+
+    def home(self, who: bytes, call: bytes, epoch: Epoch) -> PID | None:
+        """Give the actor for a key, to which a sender in that view sends: begun now, or when it can be.
+
+        None if it does not belong here.
+        """
+        home = self.homes.get(who)
+        if home is None:
+            begins = self._begins(who, epoch)
+            if begins is None or (home := self._conceive(who, call)) is None:
+                return None
+            if begins:
+                self._bear(who, None)
+        return home.pid
+
+    def _begins(self, who: bytes, epoch: Epoch) -> bool | None:
+        """Tell whether an actor that is not here may begin now, or has to wait; None if it does not belong here."""
+        view, before = self._agreement.view, self._before
+        if epoch > view.epoch:
+            return False  # that view comes here soon
+        if _owner(view, who) == self._node:
+            return self._agreement.is_open and who not in self._expected
+        if self._agreement.is_settled or before is None or epoch != before.epoch or _owner(before, who) != self._node:
+            return None
+        return who not in self._expected  # its sender is behind: for a moment it still belongs here
+
+    def _conceive(self, who: bytes, call: bytes) -> _Home | None:
+        try:
+            cls, args = self._class_of(who), decode(call)
+            if type(args) is not tuple:
+                raise CodecError("arguments that are none")  # noqa: TRY301
+            pid = self._nest.conceive(cls, args)
+        except Exception as error:  # noqa: BLE001 - the class's own code may have run
+            logger.error("%s: a placed actor cannot begin: %s: %s", self._node, type(error).__name__, error)
+            return None
+        home = self.homes[who] = _Home(who, call, pid)
+        self._unborn.setdefault(who, []).append(home)
+        self._host.monitor(pid, _Watcher(self, home))
+        return home
+
+    def _class_of(self, who: bytes) -> type[Actor]:
+        module, name, _, _ = _described(who)
+        cls = self._classes.get((module, name))
+        if cls is None:
+            cls = find_class(module, name)
+            if not (isinstance(cls, type) and issubclass(cls, Actor)):
+                msg = f"no class of actors {module}.{name} was imported here; every node that takes part must import it"
+                raise TypeError(msg)
+            self._classes[module, name] = cls
+        return cls
+
+    def _bear(self, who: bytes, takeover: bytes | None) -> None:
+        """Let the first of those who wait for a key begin."""
+        waiting = self._unborn[who]
+        self._nest.bear(waiting.pop(0).pid.id, takeover)
+        if not waiting:
+            del self._unborn[who]
+
+    # Views.
+
+    def installed(self, before: View) -> None:
+        """Another view has come."""
+        self._before = before
+
+    def settled(self) -> None:
+        """Nobody sends here by an earlier view: say what goes elsewhere, and have it go."""
+        going: dict[str, list[bytes]] = {}
+        on_their_way = {home.who for home in self._departing}
+        for who in [*self.homes, *(self._expected.keys() - self.homes.keys() - on_their_way)]:
+            if (owner := self._goes(who)) is not None:
+                going.setdefault(owner, []).append(who)
+        for node, those in sorted(going.items()):
+            for start in range(0, len(those), _CHUNK):
+                self._say(node, ["expect", those[start : start + _CHUNK]])
+        for node, those in sorted(going.items()):
+            for who in those:
+                if (home := self.homes.get(who)) is not None:
+                    self._depart(home, node)
+        self._rehome_orphans()
+
+    def opened(self) -> None:
+        """All that will come from others is here or announced: the rest begins."""
+        for who in self._unborn.keys() - self._expected.keys():
+            while who in self._unborn:
+                self._bear(who, None)
+
+    def lost(self, node: str) -> None:
+        """A node has gone down: what it was to hand over begins afresh."""
+        for who, givers in list(self._expected.items()):
+            while node in givers:
+                self._arrived(who, node, None)
+
+    def is_empty(self) -> bool:
+        """Tell whether nothing is here that belongs elsewhere."""
+        return not (self._departing or self._orphans or any(map(self._goes, self.homes)))
+
+    def _goes(self, who: bytes) -> str | None:
+        """Give the other node to which a key belongs, if it does."""
+        owner = _owner(self._agreement.view, who)
+        return None if owner == self._node else owner
+
+    # Handing over.
+
+    def _depart(self, home: _Home, node: str) -> None:
+        del self.homes[home.who]  # from now on another of the same key may come
+        self._departing[home] = node
+        self._nest.hand_over(home.pid, _Departure(self, home))
+
+    def departed(self, home: _Home, state: bytes | None) -> None:
+        """An actor has ended, with its state, or without having been asked for one."""
+        with self._lock:
+            node = self._departing.pop(home)
+            if state is None:
+                self._say(node, ["gone", home.who])
+            elif not self._say(node, ["handoff", home.who, home.call, state]):
+                self._orphans.append(_Orphan(home.who, home.call, state))
+                self._rehome_orphans()
+            self.changed()
+
+    def _rehome_orphans(self) -> None:
+        orphans, self._orphans = self._orphans, []
+        for orphan in orphans:
+            owner = self._goes(orphan.who)
+            if owner is None:
+                self.take_over(self._node, *orphan)
+            elif not self._say(owner, ["handoff", *orphan]):
+                self._orphans.append(orphan)
+
+    def expect(self, node: str, those: list[bytes]) -> None:
+        """A node has announced what it is going to hand over."""
+        for who in those:
+            self._expected.setdefault(who, []).append(node)
+
+    def gone(self, node: str, who: bytes) -> None:
+        """An actor that was announced had ended before it could hand over."""
+        self._arrived(who, node, None)
+
+    def take_over(self, node: str, who: bytes, call: bytes, state: bytes) -> None:
+        """An actor has handed over its key to this node; `state` is empty if it could give none."""
+        if who in self._unborn or (who not in self.homes and self._conceive(who, call) is not None):
+            self._arrived(who, node, state or None)
+        else:
+            self._arrived(who, node, None)
+            if state and who in self.homes:
+                self._nest.take_over(self.homes[who].pid, state)
+        home, owner = self.homes.get(who), self._goes(who)
+        if home is not None and owner is not None and self._agreement.is_settled:
+            self._depart(home, owner)
+
+    def _arrived(self, who: bytes, node: str, takeover: bytes | None) -> None:
+        givers = self._expected.get(who, [])
+        if node in givers:
+            givers.remove(node)
+        if not givers:
+            self._expected.pop(who, None)
+        if who in self._unborn:
+            self._bear(who, takeover)
+
+    def ended(self, home: _Home) -> None:
+        """An actor has ended: the next message to its key begins another."""
+        with self._lock:
+            if self.homes.get(home.who) is home:
+                del self.homes[home.who]
+            if home in self._unborn.get(home.who, ()):
+                self._unborn[home.who].remove(home)
+
+
+class _Watcher:
+    """Learns when a placed actor has ended."""
+
+    def __init__(self, placement: Placement, home: _Home) -> None:
+        self._placement = placement
+        self._home = home
+
+    def on_end(self, pid: PID, reason: str) -> None:  # noqa: ARG002
+        self._placement.ended(self._home)
+
+
+class _Departure:
+    """Takes what an actor hands over: its state, or True when there was none to be asked."""
+
+    def __init__(self, placement: Placement, home: _Home) -> None:
+        self._placement = placement
+        self._home = home
+
+    def set(self, value: Any) -> None:
+        self._placement.departed(self._home, None if value is True else value)
+
+    def set_exception(self, exc_info: Any) -> None:  # noqa: ARG002
+        self._placement.departed(self._home, None)
+
+
+def _described(who: bytes) -> tuple[str, str, str | bytes, str | None]:
+    match decode(who):
+        case [str(module), str(name), str() | bytes() as key, str() | None as role]:
+            return module, name, key, role
+    raise CodecError("no actor is named so")
+
+
+def _owner(view: View, who: bytes) -> str | None:
+    _, _, key, role = _described(who)
+    return view.owner(key, role)
