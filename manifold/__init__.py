@@ -7,6 +7,8 @@
 | ask one, or send later     | `ask(pid, message)`, `send_after(delay_s, to, message)`                   |
 | address an actor           | `PID`, `pid_of(ref)`                                                      |
 | run a node                 | `start()`, `stop()`, `Node`, `Limits`, `Stats`                            |
+| name an actor              | `register(name, pid)`, `whereis(name)`, `unregister(name)`, `send(name, message)` |
+| one actor for each key     | `placed(cls, key)`, `node.leave()`, `node.ring()`                         |
 | spread keys over nodes     | `Ring` (consistent hashing), `RingPlan`                                   |
 | send values of your own    | `register_type(cls, code, pack, unpack)`                                  |
 | handle what goes wrong     | `ManifoldError` and its subclasses: see `manifold.errors`                 |
@@ -14,10 +16,24 @@
 
 from manifold.actors import Actor, ActorRef, AskTimeout, Down, Future, MonitorRef
 from manifold.cluster.membership import NodeUp
+from manifold.cluster.names import NameLost
 from manifold.core.codec import register_type
 from manifold.core.pid import PID
 from manifold.core.ring import Ring, RingPlan
-from manifold.default import ask, current_node, drain, pid_of, placed, send, send_after, start, stop
+from manifold.default import (
+    ask,
+    current_node,
+    drain,
+    pid_of,
+    placed,
+    register,
+    send,
+    send_after,
+    start,
+    stop,
+    unregister,
+    whereis,
+)
 from manifold.delivery.audience import Audience
 from manifold.delivery.counts import Outcome, Stats
 from manifold.delivery.receipt import Receipt
@@ -26,6 +42,7 @@ from manifold.errors import (
     CodecError,
     ManifoldError,
     MessageTooLarge,
+    NameTaken,
     NodeDown,
     NodeStopped,
     NotPlaced,
@@ -52,6 +69,8 @@ __all__ = [
     "ManifoldError",
     "MessageTooLarge",
     "MonitorRef",
+    "NameLost",
+    "NameTaken",
     "Node",
     "NodeDown",
     "NodeStopped",
@@ -72,9 +91,12 @@ __all__ = [
     "drain",
     "pid_of",
     "placed",
+    "register",
     "register_type",
     "send",
     "send_after",
     "start",
     "stop",
+    "unregister",
+    "whereis",
 ]

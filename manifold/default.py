@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from manifold import ports
 from manifold.actors import Placed
+from manifold.core.pid import PID
 from manifold.errors import ManifoldError
 from manifold.node import Node, WorkerKind
 
@@ -16,12 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from manifold.actors import Actor, Future
-    from manifold.core.pid import PID
     from manifold.delivery.receipt import Receipt
     from manifold.delivery.timers import Timer
     from manifold.limits import Limits
 
-__all__ = ["ask", "current_node", "drain", "pid_of", "placed", "send", "send_after", "start", "stop"]
+__all__ = [
+    "ask",
+    "current_node",
+    "drain",
+    "pid_of",
+    "placed",
+    "register",
+    "send",
+    "send_after",
+    "start",
+    "stop",
+    "unregister",
+    "whereis",
+]
 
 _lock = threading.RLock()
 _default: list[Node] = []
@@ -165,6 +178,34 @@ def placed(cls: type[Actor], key: str | bytes, *args: Any, role: str | None = No
     are told `handed over`. Raises TypeError for a class that cannot be found by its name, NotSerializable for `args`.
     """
     return Placed(cls, key, args, role)
+
+
+def register(name: str, pid: Any) -> Future[None]:
+    """Let an actor, given by its PID or a reference, hold a name, which nobody else in the cluster holds.
+
+    Gives a future: `await` it, or `get()` it, to hear that the actor holds the name; it raises NameTaken when another
+    one does, `pykka.ActorDeadError` when there is no such actor. Until then nobody finds it by the name. An actor may
+    hold many names. They end with it, and with its node, or by `unregister`. After a network split the actor that was
+    registered first keeps a name that both sides gave away; the other gets the message `NameLost(name, holder)`.
+
+    Raises TypeError for a name that is no str, ValueError for one of 0 or more than 255 characters.
+    """
+    node = current_node()
+    return node.directory.register(name, pid if isinstance(pid, PID) else node.pid_of(pid))
+
+
+def unregister(name: str) -> Future[bool]:
+    """Take a name from whoever holds it; the future tells whether somebody did."""
+    return current_node().directory.unregister(name)
+
+
+def whereis(name: str) -> Future[PID | None]:
+    """Look up who holds a name: the future gives a PID, or None if nobody does. `await` it, or `get()` it.
+
+    A name that this node has used before is answered at once, from what it knows: it hears of every change, moments
+    later. Any other is asked for at the node that the ring gives the name to.
+    """
+    return current_node().directory.whereis(name)
 
 
 def pid_of(ref: Any) -> PID:

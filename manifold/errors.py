@@ -6,6 +6,7 @@ ManifoldError
 |-- Overloaded           the load: a queue is full; the nodes that are not named got theirs
 |-- WouldDeadlock        the caller: this blocking wait could never end; nothing was changed
 |-- NodeStopped          the caller: the node is not running; nothing was sent
+|-- NameTaken            the cluster: another actor holds the name; nothing was changed
 |-- NotPlaced            the cluster: no node has the role that a key asks for; nothing was sent
 |-- NodeDown             outside: the node of the recipient is not reachable
 |-- RemoteError          the recipient: what its handler raised on another node
@@ -21,10 +22,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from manifold.core.pid import PID
+
 __all__ = [
     "CodecError",
     "ManifoldError",
     "MessageTooLarge",
+    "NameTaken",
     "NodeDown",
     "NodeStopped",
     "NotPlaced",
@@ -90,6 +94,15 @@ class WouldDeadlock(ManifoldError, RuntimeError):
 
 class NodeStopped(ManifoldError, RuntimeError):
     """The node is stopped (or was never started); nothing was sent. Start a new one."""
+
+
+class NameTaken(ManifoldError, ValueError):
+    """Another actor holds the name: `holder`. Nothing was changed; once it ends, or is unregistered, a retry works."""
+
+    def __init__(self, name: str, holder: PID) -> None:
+        super().__init__(f"{name!r} is the name of {holder}")
+        self.name = name
+        self.holder = holder
 
 
 class NotPlaced(ManifoldError, LookupError):

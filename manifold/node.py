@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from manifold import ports
-from manifold.actors import AskTimeout, Stop, Unwatch, Watch
+from manifold.actors import AskTimeout, HandOver, Stop, Unwatch, Watch
 from manifold.actors.foreign import pid_of
 from manifold.cluster.cluster import Cluster
 from manifold.cluster.directory import Directory
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from manifold.actors import Actor, Future
-    from manifold.core.ring import Ring
     from manifold.cluster.membership import NodeUp
+    from manifold.core.ring import Ring
     from manifold.delivery.counts import Stats
     from manifold.delivery.receipt import Receipt
     from manifold.delivery.timers import Timer
@@ -117,7 +117,7 @@ class Node:
             self._crew = crew
             self._furnish(crew.places, crew.cluster, TellingMembership(crew), crew.intake)
             self._inhabit(Partitioner(self, limits, self._loops(range(1)), crew.own_ids()))
-            self._guide(Directory(self, roles, crew.nest))
+            self._guide(Directory(self, roles, crew.nest, crew.tell_view))
         else:
             places = Places(self.id)
             self._furnish(places, Cluster(limits, places), Membership(), Intake(self))
@@ -436,7 +436,10 @@ class Node:
             self.control(actor, Unwatch(watcher))
 
     def inquire(self, what: str, pid: PID, reply: Any) -> None:
-        """Stop an actor of this node (`stop`), or see whether it lives (`probe`); `reply` is told whether it did."""
+        """Stop an actor of this node (`stop`), see whether it lives (`probe`), or have it hand over (`hand over`).
+
+        `reply` is told whether it lived, or its encoded state; of one that is gone a bool in any case.
+        """
         if self._crew is not None and self.places.of(pid) != self.id:
             crew = self._crew
             self.local.behind(lambda: crew.inquire(what, pid, reply))
@@ -444,6 +447,8 @@ class Node:
             reply.set(False)
         elif what == "stop":
             self.control(actor, Stop(), reply)
+        elif what == "hand over":
+            self.control(actor, HandOver(), reply)
         else:
             reply.set(True)
 

@@ -96,7 +96,7 @@ class Cluster(Protocol):
     def hand_off(self, node: str, kind: Any, body: Any, recipients: int, receipt: Settles | None) -> int:
         """Make one hand-off to a node, of a frame whose parts `body` makes; how many recipients were shed."""
 
-    def question(self, node: str, kind: Any, body: Any, future: Any) -> None:
+    def question(self, node: str, kind: Any, body: Any, future: Any, receipt: Settles | None = None) -> None:
         """Ask a node by a frame whose parts `body` makes, given its number and that of its outcome."""
 
     @property
@@ -209,7 +209,7 @@ class Nest(Protocol):
         """Let it begin, with what another actor of its key has handed over, if one has."""
 
     def hand_over(self, pid: PID, reply: Any) -> None:
-        """Have an actor end, behind what was sent to it; `reply` gets its encoded state, or True if it has ended."""
+        """Have an actor end, behind what was sent to it; `reply` gets its encoded state, or a bool if it has ended."""
 
     def take_over(self, pid: PID, state: bytes) -> None:
         """Give a running actor what another of its key has handed over."""
@@ -258,7 +258,10 @@ class Host(Protocol):
         """Starts an actor of a class with its arguments in another process; None where actors live in this one."""
 
     def inquire(self, what: str, pid: PID, reply: Any) -> None:
-        """Stop an actor of this node (`stop`), or see whether it lives (`probe`); `reply` is told whether it did."""
+        """Stop an actor of this node (`stop`), see whether it lives (`probe`), or have it hand over (`hand over`).
+
+        `reply` is told whether it lived, or its encoded state; of one that is gone a bool in any case.
+        """
 
     def stop(self) -> None:
         """Stop the node."""

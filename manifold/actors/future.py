@@ -49,7 +49,7 @@ class Future(pykka.Future[T]):
     _deadline: float | None = None
     _monotonic: Callable[[], float] = staticmethod(time.monotonic)
     _result: tuple[Any, OptExcInfo | None] | None = None
-    _callbacks: tuple[Callable[[], None], ...] = ()
+    _callbacks: tuple[Callable[[], object], ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,6 +99,19 @@ class Future(pykka.Future[T]):
         """Tell whether there is a result, or an exception."""
         return self._result is not None
 
+    def outcome(self, otherwise: Any) -> Any:
+        """Give the result, `otherwise` for an exception; only when there is one."""
+        value, exc_info = self._result or (None, None)
+        return value if exc_info is None else otherwise
+
+    def pass_on(self, reply: Any) -> None:
+        """Give the result, or the exception, to another future; only when there is one."""
+        value, exc_info = self._result or (None, None)
+        if exc_info is None:
+            reply.set(value)
+        else:
+            reply.set_exception(exc_info)
+
     def __await__(self) -> Generator[Any, None, T]:
         if self._get_hook is not None:
             # The hook may block, and is the user's own code: never on the loop.
@@ -122,7 +135,7 @@ class Future(pykka.Future[T]):
     def _block(self, timeout: float | None) -> None:
         done = threading.Lock()
         done.acquire()
-        self._when_done(done.release)
+        self.when_done(done.release)
         with blocking_wait(self._producers()) if is_worker_thread() else nullcontext():
             if not acquire(done, self._allowed(timeout)):
                 self._give_up(done.release)
@@ -137,7 +150,7 @@ class Future(pykka.Future[T]):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(done.set)
 
-        self._when_done(wake)
+        self.when_done(wake)
         try:
             async with asyncio.timeout(self._allowed(None)):
                 await done.wait()
@@ -147,14 +160,15 @@ class Future(pykka.Future[T]):
         finally:
             self._give_up(wake)
 
-    def _when_done(self, callback: Callable[[], None]) -> None:
+    def when_done(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when there is a result, or an exception: in the thread that sets it, or now."""
         with self._lock:
             if self._result is None:
                 self._callbacks = (*self._callbacks, callback)
                 return
         callback()
 
-    def _give_up(self, callback: Callable[[], None]) -> None:
+    def _give_up(self, callback: Callable[[], object]) -> None:
         with self._lock:
             self._callbacks = tuple(kept for kept in self._callbacks if kept != callback)
 

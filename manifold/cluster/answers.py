@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from manifold.actors import ActorDeadError
 from manifold.core.bodies import Answer
 from manifold.core.codec import decode, encode
-from manifold.errors import MessageTooLarge, NodeDown, NotSerializable, Overloaded, RemoteError
+from manifold.core.pid import PID
+from manifold.errors import MessageTooLarge, NameTaken, NodeDown, NotSerializable, Overloaded, RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ _OWN = {
 _DEAD = "pykka.ActorDeadError"
 _DOWN = "manifold.NodeDown"
 _FULL = "manifold.Overloaded"
+_TAKEN = "manifold.NameTaken"
 
 
 class Reply:
@@ -72,6 +74,8 @@ def _described(error: BaseException, max_bytes: int, *, ours: bool) -> bytes:
         name, args = _DOWN, [error.node, error.reason]
     elif ours and isinstance(error, Overloaded):
         name, args = _FULL, [list(error.nodes), error.shed, error.what]
+    elif ours and isinstance(error, NameTaken):
+        name, args = _TAKEN, [error.name, error.holder]
     try:
         data = encode([name, args, said, text])
         if len(data) <= max_bytes:
@@ -104,7 +108,7 @@ def exception_of(value: memoryview | bytes) -> Exception:
 def _built(name: str, args: list[Any] | None, text: str, traceback_text: str) -> Exception:
     if name == _DEAD:
         return ActorDeadError(text)
-    if name in (_DOWN, _FULL):
+    if name in (_DOWN, _FULL, _TAKEN):
         return _of_this_library(name, args, text, traceback_text)
     if (kind := _OWN.get(name)) is not None and args is not None:
         try:
@@ -117,10 +121,12 @@ def _built(name: str, args: list[Any] | None, text: str, traceback_text: str) ->
     return RemoteError(name, text, traceback_text)
 
 
-def _of_this_library(name: str, args: list[Any] | None, text: str, traceback_text: str) -> Exception:
-    match name, args:
+def _of_this_library(kind: str, args: list[Any] | None, text: str, traceback_text: str) -> Exception:
+    match kind, args:
         case "manifold.NodeDown", [str(node), str(reason)]:
             return NodeDown(node, reason)
         case "manifold.Overloaded", [list(nodes), int(shed), str(what)]:
             return Overloaded(map(str, nodes), shed, what)
-    return RemoteError(name, text, traceback_text)
+        case "manifold.NameTaken", [str(name), PID() as holder]:
+            return NameTaken(name, holder)
+    return RemoteError(kind, text, traceback_text)

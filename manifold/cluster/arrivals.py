@@ -59,7 +59,7 @@ class Arrivals:
         intake: Intake | None = None,
     ) -> None:
         self._host = host
-        self._intake = intake or host.intake
+        self.intake = intake or host.intake
         self._put = put
         self._tally = tally
         self._complain = complain
@@ -90,7 +90,7 @@ class Arrivals:
         sent = Send.unpack(body)
         settles = self.settles(sent.receipt, len(sent.ids), len(body))
         try:
-            self._intake.take(sent.ids, sent.message, settles)
+            self.intake.take(sent.ids, sent.message, settles)
         except CodecError as error:
             self._complain(f"a message that cannot be read here: {error}", "shed")
 
@@ -129,7 +129,7 @@ class Arrivals:
         replica = self._replicas.get(audience)
         if replica is None:
             left = lambda ids: self._tell_left(audience, ids)  # noqa: E731
-            replica = self._replicas[audience] = self._intake.replica(left)
+            replica = self._replicas[audience] = self.intake.replica(left)
         return replica
 
     def _tell_left(self, audience: int, ids: Sequence[int]) -> None:
@@ -141,12 +141,12 @@ class Arrivals:
         ask = Ask.unpack(body)
         limit = self._host.limits.message_max_bytes
         reply = Reply(ask.question, lambda answer: self._put(Kind.ANSWER, answer.pack()), limit)
-        self._intake.take_one(ask.id, ask.message, reply, self.settles(ask.receipt, 1, len(body)))
+        self.intake.take_one(ask.id, ask.message, reply, self.settles(ask.receipt, 1, len(body)))
 
     def _watch(self, body: memoryview) -> None:
         watch = Watch.unpack(body)
         self._forget(watch.monitor)
-        pid = PID(self._intake.node, watch.id)
+        pid = PID(self.intake.node, watch.id)
         watcher = _RemoteWatcher(watch.monitor, self._put, self._host, self._watchers)
         self._watchers[watch.monitor] = pid, watcher
         self._host.monitor(pid, watcher)
@@ -163,12 +163,12 @@ class Arrivals:
         """Give what accounts for a message that has come for so many recipients."""
         size = size_bytes + _WAITING_BYTES + 8 * recipients
         if recipients == 1 and not receipt:
-            return LoneArrival(self._tally, size, own=self._intake.counts)
+            return LoneArrival(self._tally, size, own=self.intake.counts)
 
         def complete(counts: list[int]) -> None:
             self._put(Kind.OUTCOME, Outcome(receipt, *counts).pack())
 
-        return Arrival(self._tally, recipients, size, complete if receipt else None, own=self._intake.counts)
+        return Arrival(self._tally, recipients, size, complete if receipt else None, own=self.intake.counts)
 
 
 class _NoReplica:

@@ -110,11 +110,18 @@ class Cluster:
         taken = None if peer is None else peer.ask(pid, wire, future, receipt)
         self._asked(place, taken, peer, self.gone(pid), future, receipt)
 
-    def question(self, node: str, kind: Kind, body: Callable[[int, int], Sequence[bytes]], future: Any) -> None:
+    def question(
+        self,
+        node: str,
+        kind: Kind,
+        body: Callable[[int, int], Sequence[bytes]],
+        future: Any,
+        receipt: Settles | None = None,
+    ) -> None:
         """Ask a node by a frame whose parts `body` makes, given its number and that of its outcome."""
         peer = self.peers.get(node)
-        taken = None if peer is None else peer.question(kind, body, future)
-        self._asked(node, taken, peer, NodeDown(node), future, None)
+        taken = None if peer is None else peer.question(kind, body, future, receipt)
+        self._asked(node, taken, peer, NodeDown(node), future, receipt)
 
     def _asked(
         self,

@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING, Any
 from manifold.actors import ActorDeadError, Future
 from manifold.cluster.answers import Reply
 from manifold.cluster.membership import NodeUp
+from manifold.cluster.names import Names
 from manifold.cluster.placement import Placement
-from manifold.core.bodies import Kind, Keyed, KeyedAsk, KeyedSend
+from manifold.core.bodies import Keyed, KeyedAsk, KeyedSend, Kind
 from manifold.core.codec import decode, encode
+from manifold.core.pid import PID
 from manifold.core.views import Agreement, Installed, Opened, Say
-from manifold.errors import CodecError, NotPlaced
+from manifold.errors import NameTaken, NotPlaced
 from manifold.ports import DEAD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from manifold.actors import Placed
     from manifold.cluster.peer import Peer
-    from manifold.core.pid import PID
     from manifold.core.views import Effect, View
     from manifold.errors import NodeDown
     from manifold.ports import Host, Nest, Settles
@@ -36,15 +37,22 @@ __all__ = ["Directory"]
 
 logger = logging.getLogger("manifold")
 
+_NAME_MAX = 255
+
 
 class Directory:
     """The directory of one node."""
 
-    def __init__(self, host: Host, roles: Iterable[str], nest: Nest) -> None:
+    def __init__(
+        self, host: Host, roles: Iterable[str], nest: Nest, on_view: Callable[[View], object] | None = None
+    ) -> None:
         self.lock = threading.RLock()
         self._host = host
         self._agreement = Agreement(host.id, roles)
         self._placement = Placement(host, self._agreement, nest, self._say, self._look, self.lock)
+        self._names = Names(host, self._agreement, self._say)
+        self.known = self._names.known
+        self._on_view = on_view
         self._closed = False
         self._left: Future[None] | None = None
 
@@ -78,7 +86,7 @@ class Directory:
             self._host.local.count_sent(uncounted)
             shed = {node: self._hand_off(node, those, wire or b"", receipt) for node, those in groups.items()}
             if here:
-                pids = self._homes([(ref.who, ref.call) for ref in here])
+                pids = self.homes([(ref.who, ref.call) for ref in here])
                 shed |= self._host.sender.hand_in(pids, len(here), message, wire, receipt, data)
         return shed
 
@@ -96,7 +104,8 @@ class Directory:
             groups.setdefault(owner, []).append(ref)
         return groups
 
-    def _homes(self, refs: Iterable[tuple[bytes, bytes]], epoch: Any = None) -> list[PID]:
+    def homes(self, refs: Iterable[tuple[bytes, bytes]], epoch: Any = None) -> list[PID]:
+        """Give the actors of this node for keys to which somebody sends by a view, by default by the present one."""
         epoch = epoch or self._agreement.view.epoch
         found = (self._placement.home(who, call, epoch) for who, call in refs)
         return [pid for pid in found if pid is not None]
@@ -111,7 +120,7 @@ class Directory:
         with self.lock:
             ((owner, _),) = self._grouped([ref]).items()
             if owner == self._host.id:
-                pids = self._homes([(ref.who, ref.call)])
+                pids = self.homes([(ref.who, ref.call)])
                 self._host.sender.ask_in(pids[0] if pids else None, message, future)
                 return
             keyed = Keyed(*self._agreement.view.epoch, [(ref.who, ref.call)])
@@ -135,7 +144,7 @@ class Directory:
         keyed = sent.keyed
         settles = peer.arrivals.settles(sent.receipt, len(keyed.refs), len(body))
         with self.lock:
-            pids = self._homes(keyed.refs, (keyed.number, keyed.maker))
+            pids = self.homes(keyed.refs, (keyed.number, keyed.maker))
             if len(pids) < len(keyed.refs):
                 settles.settle(self._host.id, DEAD, len(keyed.refs) - len(pids))
             if pids:
@@ -148,7 +157,7 @@ class Directory:
         reply = Reply(ask.question, lambda answer: peer.put(Kind.ANSWER, answer.pack()), limit)
         settles = peer.arrivals.settles(ask.receipt, 1, len(body))
         with self.lock:
-            pids = self._homes(keyed.refs, (keyed.number, keyed.maker))
+            pids = self.homes(keyed.refs, (keyed.number, keyed.maker))
             if pids:
                 self._host.intake.take_one(pids[0].id, ask.message, reply, settles)
                 return
@@ -166,6 +175,8 @@ class Directory:
                     self._placement.expect(peer.node, those)
                 case ["handoff", bytes(who), bytes(call), bytes(state)]:
                     self._placement.take_over(peer.node, who, call, state)
+                case ["name", *words]:
+                    self._names.hear(peer.node, words)
                 case ["gone", bytes(who)]:
                     self._placement.gone(peer.node, who)
                 case _:
@@ -181,6 +192,7 @@ class Directory:
                 self._do(self._agreement.peer_up(event.node))
             else:
                 self._placement.lost(event.node)
+                self._names.lost(event.node)
                 self._do(self._agreement.peer_down(event.node))
             self._look()
 
@@ -188,6 +200,7 @@ class Directory:
         """This node stops: nothing that happens now changes where anything belongs."""
         with self.lock:
             self._closed = True
+            self._names.close()
 
     # What follows.
 
@@ -202,11 +215,52 @@ class Directory:
                 self._say(*effect)
             elif type(effect) is Installed:
                 self._placement.installed(effect.before)
+                self._names.installed(effect.before)
+                if self._on_view is not None:
+                    self._on_view(effect.view)
             elif type(effect) is Opened:
                 self._placement.opened()
+                self._names.opened()
             else:
                 self._placement.settled()
                 self._do(self._agreement.moved())
+
+    # Names.
+
+    def find(self, name: str, then: Callable[[PID | None], None]) -> None:
+        """Tell `then` who holds a name, now or later; None if nobody does."""
+        with self.lock:
+            self._names.find(name, then)
+
+    def whereis(self, name: str) -> Future[PID | None]:
+        """Look a name up."""
+        future: Future[PID | None] = Future()
+        self.find(_checked(name), future.set)
+        return future
+
+    def register(self, name: str, pid: PID) -> Future[None]:
+        """Have an actor hold a name."""
+        future: Future[None] = Future()
+
+        def settle(holder: PID | NodeDown | bool | None) -> None:
+            if holder is None:
+                future.set(None)
+                return
+            error: Exception = ActorDeadError(f"{pid} cannot be registered as {name!r}: there is no such actor")
+            if not isinstance(holder, bool):
+                error = NameTaken(name, holder) if isinstance(holder, PID) else holder
+            future.set_exception((type(error), error, None))
+
+        with self.lock:
+            self._names.register(_checked(name), pid, settle)
+        return future
+
+    def unregister(self, name: str) -> Future[bool]:
+        """Have nobody hold a name."""
+        future: Future[bool] = Future()
+        with self.lock:
+            self._names.unregister(_checked(name), lambda found: future.set(bool(found)))
+        return future
 
     # Leaving.
 
@@ -230,3 +284,11 @@ class Directory:
         view = self._agreement.view
         takes_part = any(member.takes_part for member in view.members if member.node == self._host.id)
         return not takes_part and self._agreement.is_open and self._placement.is_empty()
+
+
+def _checked(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"a name is a str, not {type(name).__name__}: {name!r:.50}")
+    if not 0 < len(name) <= _NAME_MAX:
+        raise ValueError(f"a name has 1 to {_NAME_MAX} characters, not {len(name)}")
+    return name

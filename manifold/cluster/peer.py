@@ -154,7 +154,9 @@ class Peer:
 
     def ask(self, pid: PID, wire: bytes, future: Any, receipt: Settles | None = None) -> bool | None:
         """Queue a question whose future gets the answer. False when the outbox is full, None when the node is down."""
-        return self.question(Kind.ASK, lambda number, outcome: Ask(number, outcome, pid.id, wire).pack(), future, receipt)
+        return self.question(
+            Kind.ASK, lambda number, outcome: Ask(number, outcome, pid.id, wire).pack(), future, receipt
+        )
 
     def question(
         self, kind: Kind, body: Callable[[int, int], Sequence[bytes]], future: Any, receipt: Settles | None = None

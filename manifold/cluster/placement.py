@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manifold.actors.actor import Actor
 from manifold.actors.placed import find_class
-from manifold.core.codec import decode, encode
+from manifold.core.codec import decode
 from manifold.errors import CodecError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Say = Callable[[str, list[Any]], bool]
 
-__all__ = ["Placement"]
+__all__ = ["Placement", "owner_of"]
 
 logger = logging.getLogger("manifold")
 
@@ -96,9 +96,9 @@ class Placement:
         view, before = self._agreement.view, self._before
         if epoch > view.epoch:
             return False  # that view comes here soon
-        if _owner(view, who) == self._node:
+        if owner_of(view, who) == self._node:
             return self._agreement.is_open and who not in self._expected
-        if self._agreement.is_settled or before is None or epoch != before.epoch or _owner(before, who) != self._node:
+        if self._agreement.is_settled or before is None or epoch != before.epoch or owner_of(before, who) != self._node:
             return None
         return who not in self._expected  # its sender is behind: for a moment it still belongs here
 
@@ -174,7 +174,7 @@ class Placement:
 
     def _goes(self, who: bytes) -> str | None:
         """Give the other node to which a key belongs, if it does."""
-        owner = _owner(self._agreement.view, who)
+        owner = owner_of(self._agreement.view, who)
         return None if owner == self._node else owner
 
     # Handing over.
@@ -255,14 +255,14 @@ class _Watcher:
 
 
 class _Departure:
-    """Takes what an actor hands over: its state, or True when there was none to be asked."""
+    """Takes what an actor hands over: its state, or a bool when there was none to be asked."""
 
     def __init__(self, placement: Placement, home: _Home) -> None:
         self._placement = placement
         self._home = home
 
     def set(self, value: Any) -> None:
-        self._placement.departed(self._home, None if value is True else value)
+        self._placement.departed(self._home, None if isinstance(value, bool) else value)
 
     def set_exception(self, exc_info: Any) -> None:  # noqa: ARG002
         self._placement.departed(self._home, None)
@@ -275,6 +275,7 @@ def _described(who: bytes) -> tuple[str, str, str | bytes, str | None]:
     raise CodecError("no actor is named so")
 
 
-def _owner(view: View, who: bytes) -> str | None:
+def owner_of(view: View, who: bytes) -> str | None:
+    """Give the node to which a key belongs in a view, by how its actor is described; None if nobody has the role."""
     _, _, key, role = _described(who)
     return view.owner(key, role)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "QUESTION_BYTES",
     "Answer",
     "Ask",
     "AudienceChange",
@@ -31,6 +32,7 @@ __all__ = [
     "Kind",
     "Members",
     "Outcome",
+    "Question",
     "Send",
     "Watch",
     "ids_of",
@@ -205,6 +207,22 @@ class KeyedAsk(NamedTuple):
         return cls(question, receipt, keyed, _cut(body, start + length))
 
 
+class Question(NamedTuple):
+    """Something to be answered under `number`, about the actor `id`, or about what follows."""
+
+    number: int
+    id: int
+
+    def pack(self) -> list[bytes]:
+        """Give the body, in parts."""
+        return [_QUESTION.pack(*self)]
+
+    @classmethod
+    def unpack(cls, body: memoryview) -> Question:
+        """Read a body; CodecError if it is none."""
+        return cls(*_head(_QUESTION, body))
+
+
 class Answer(NamedTuple):
     """The answer to a question: a value, or what describes an exception."""
 
@@ -297,6 +315,8 @@ _SEND = Struct("<HQI")
 _AUDIENCE_SEND = Struct("<HQQI")
 _CHANGE = Struct("<Q?")
 _ASK = Struct("<HQQQ")
+_QUESTION = Struct("<QQ")
+QUESTION_BYTES = _QUESTION.size
 _KEYED_SEND = Struct("<HQI")
 _KEYED_ASK = Struct("<HQQI")
 _ANSWER = Struct("<Q?")

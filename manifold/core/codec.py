@@ -8,7 +8,8 @@ The wire format is msgpack. What msgpack has no form for stands in ext types, by
 | 100 | PID | an ext: the id (8 bytes, big-endian), then the node in UTF-8 |
 | 101 | datetime | an ext: wall clock, fold and UTC offset (20 bytes, see `_DATETIME`) |
 | 102, 103, 104 | tuple, set, frozenset | the list `[mark, *items]` |
-| 105..127 | kept for later versions | |
+| 105 | a message of manifold's own, see `register_own` | the list `[mark, value]` |
+| 106..127 | kept for later versions | |
 
 A mark is an ext of the code of its type, with one zero byte. It can stand nowhere but first in a list, and no
 message can hold one of its own: nothing that a user sends looks like the packed form. Marks keep everything
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     Function = Callable[[Any], object]
 
-__all__ = ["MAX_DEPTH", "decode", "encode", "register_type"]
+__all__ = ["MAX_DEPTH", "decode", "encode", "register_own", "register_type"]
 
 MAX_DEPTH = 1024
 """How many containers and registered objects may stand inside each other: what msgpack's reader holds."""
@@ -145,11 +146,21 @@ def register_type(cls: type, code: int, pack: Function, unpack: Function) -> Non
         if old.users.get(cls) == (code, pack, unpack):
             return
         _check_free(old, cls, code)
-        _registry = _Registry(
-            lower={**old.lower, cls: partial(_lower_user, _new_ext((code, _MARK_PAYLOAD)), pack)},
-            marks={**old.marks, code: _Mark(partial(_build_user, unpack))},
-            users={**old.users, cls: (code, pack, unpack)},
-        )
+        _registry = _with(old, cls, code, pack, unpack)._replace(users={**old.users, cls: (code, pack, unpack)})
+
+
+def register_own(cls: type, code: int, pack: Function, unpack: Function) -> None:
+    """Let objects of one of manifold's own classes travel, by a code that is kept for them; at import."""
+    global _registry  # noqa: PLW0603
+    with _registering:
+        _registry = _with(_registry, cls, code, pack, unpack)
+
+
+def _with(old: _Registry, cls: type, code: int, pack: Function, unpack: Function) -> _Registry:
+    return old._replace(
+        lower={**old.lower, cls: partial(_lower_user, _new_ext((code, _MARK_PAYLOAD)), pack)},
+        marks={**old.marks, code: _Mark(partial(_build_user, unpack))},
+    )
 
 
 def _check_free(registry: _Registry, cls: type, code: int) -> None:

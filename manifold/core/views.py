@@ -46,6 +46,9 @@ class View:
         # A ring that differs in a node or two is made much faster of the one there was than anew.
         self._rings_before = {} if before is None else before._rings
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return View, (self.epoch, self.members)
+
     def ring(self, role: str | None = None) -> Ring:
         """Give the ring of the names of the nodes that have a role, or of all of them."""
         ring = self._rings.get(role)
@@ -144,7 +147,7 @@ class Agreement:
         """A node is not connected any more."""
         self._up.discard(node)
         for told in (self._switched, self._moved, self._statuses):
-            told.pop(node, None)  # type: ignore[attr-defined]
+            told.pop(node, None)
         return self._go_on()
 
     def leave(self) -> list[Effect]:

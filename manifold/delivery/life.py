@@ -140,7 +140,7 @@ async def _start_over(actor: Actor) -> None:
     """Begin with what another actor has handed over."""
     state, actor._takeover = decode(actor._takeover or b""), None
     for hook in (actor.on_start, partial(actor.on_takeover, state)):
-        result = hook()  # type: ignore[func-returns-value]
+        result = hook()
         if type(result) is CoroutineType:
             await result
 

@@ -36,6 +36,8 @@ class Offload:
         self._max_bytes = max_bytes
         self._pending: Counter[int] = Counter()
         self._queue: deque[tuple[int, int, Callable[[], object]]] = deque()
+        self._held: dict[int, list[tuple[int, int, Callable[[], object]]]] = {}
+        self._holds: Counter[int] = Counter()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -55,8 +57,24 @@ class Offload:
             sender = sender or self._get_ident()
             self._pending[sender] += 1
             self.queued_bytes += cost
-            self._queue.append((sender, cost, act))
+            self._held.get(sender, self._queue).append((sender, cost, act))
             self._changed.notify_all()
+
+    def hold(self, sender: int) -> None:
+        """Keep what a thread puts here from now on, until `release` was called as often."""
+        with self._changed:
+            self._holds[sender] += 1
+            self._held.setdefault(sender, [])
+
+    def release(self, sender: int) -> None:
+        """Let what was kept go on. From any thread."""
+        with self._changed:
+            self._holds[sender] -= 1
+            if not self._holds[sender]:
+                del self._holds[sender]
+                self._queue.extend(self._held.pop(sender))
+                self._start()
+                self._changed.notify_all()
 
     def catch_up(self) -> None:
         """Wait until nothing of the calling thread is waiting: what it does next may not overtake it."""

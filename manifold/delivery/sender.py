@@ -13,10 +13,10 @@ from manifold.core.routing import node_of
 from manifold.delivery.audience import Audience
 from manifold.delivery.queues import HANDOFF_BYTES, RECIPIENT_BYTES
 from manifold.delivery.receipt import Receipt
-from manifold.errors import MessageTooLarge, NodeStopped, NotSerializable, Overloaded
+from manifold.errors import ManifoldError, MessageTooLarge, NodeStopped, NotSerializable, Overloaded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from manifold.delivery.partitioner import Partitioner
 
@@ -47,6 +47,8 @@ class Sender:
             self._send_audience(to, message, track, data)
         elif (refs := _placed(to)) is not None:
             self._send_keyed(refs, message, track, data, later=later)
+        elif type(to) is str:
+            self._send_named(to, message, track, data, later=later)
         elif later:
             self._send_later(self._copied(to), message, track, data)
         else:
@@ -57,6 +59,8 @@ class Sender:
         """Ask; see `manifold.ask`."""
         if type(pid) is Placed:
             return self._ask_keyed(pid, message, timeout_s)
+        if type(pid) is str:
+            return self._ask_named(pid, message, timeout_s)
         if isinstance(pid, AnyRef):
             pid = self._pid_of(pid)
         if type(pid) is not PID:
@@ -86,6 +90,69 @@ class Sender:
         future = Future.asked(None, timeout_s, self._node.host.around.monotonic)
         self._node.behind(lambda: directory.ask(ref, message, wire, future))
         return future
+
+    # By name. What the same thread sends after a name that has to be looked up waits behind it.
+
+    def _send_named(self, name: str, message: Any, track: Receipt | None, data: bytes | None, *, later: bool) -> None:
+        pid = self._node.host.directory.known(name)
+        if pid is not None and not later:
+            self._send_list((pid,), message, track, data)
+            return
+        wire = data or self._encoded(message)
+        if track is not None:
+            track.expect(1)
+        self._node.count_sent(1)
+        act = lambda pid: self._send_to_holder(pid, message, track, data, wire)  # noqa: E731
+        self._when_found(name, act, HANDOFF_BYTES + len(wire or b""))
+
+    def _send_to_holder(
+        self, pid: PID | None, message: Any, track: Receipt | None, data: bytes | None, wire: bytes | None
+    ) -> None:
+        if pid is None or (wire is None and not self._is_here(pid)):
+            with self._node.lock:
+                self._node.bury(1, track)
+        else:
+            self._send_counted([pid], message, track, data, wire)
+
+    def _encoded(self, message: Any) -> bytes | None:
+        """Encode what may have to travel; None for what cannot: nobody but an actor of this process can get it."""
+        try:
+            return self._encode(message)
+        except NotSerializable:
+            return None
+
+    def _ask_named(self, name: str, message: Any, timeout_s: float | None) -> Future[Any]:
+        future = Future.asked(None, timeout_s, self._node.host.around.monotonic)
+
+        def act(pid: PID | None) -> None:
+            error: Exception | None = ActorDeadError(f"nobody is registered as {name!r}")
+            if pid is not None:
+                future.asks(pid)
+                try:
+                    error = self._ask(pid, message, future)
+                except ManifoldError as raised:  # it cannot be encoded
+                    error = raised
+            if error is not None:
+                future.set_exception((type(error), error, None))
+
+        pid = self._node.host.directory.known(name)
+        if pid is not None and not self._node.offload.holds():
+            act(pid)
+        else:
+            self._when_found(name, act, HANDOFF_BYTES)
+        return future
+
+    def _when_found(self, name: str, act: Callable[[PID | None], None], cost: int) -> None:
+        offload, sender = self._node.offload, self._node.host.around.get_ident()
+        found: list[PID | None] = []
+
+        def on_found(pid: PID | None) -> None:
+            found.append(pid)
+            offload.release(sender)
+
+        offload.hold(sender)
+        offload.put(lambda: act(found[0]), cost, sender)
+        self._node.host.directory.find(name, on_found)
 
     def _send_keyed(
         self, refs: Sequence[Placed], message: Any, track: Receipt | None, data: bytes | None, *, later: bool

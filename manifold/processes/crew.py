@@ -28,6 +28,7 @@ from manifold.processes import logs
 from manifold.processes.classes import check_importable, pack_call
 from manifold.processes.launch import check_allowed, introduce, launch, main_module
 from manifold.processes.member import Member
+from manifold.processes.nest import CrewNest
 from manifold.processes.restarts import Restarts
 from manifold.processes.split import Split, Workers
 from manifold.processes.talk import Counts, Setup, Word, absent_place, worker_place
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from manifold.core.pid import PID
+    from manifold.core.views import View
     from manifold.limits import Limits
     from manifold.ports import Host
     from manifold.transport.pipe import Frame
@@ -99,6 +101,7 @@ class Crew:
             Word.NODE_DOWN: self._on_node_down,
             Word.STOP_NODE: lambda _m, _f: threading.Thread(target=host.stop, name=f"{name}-stop").start(),
         }
+        self.nest = CrewNest(self, host.id)
         self._thread = threading.Thread(target=self._run, name=f"{name}-workers", daemon=True)
 
     def _place(self, index: int) -> str:
@@ -131,14 +134,19 @@ class Crew:
         Raises TypeError for a class that cannot be imported there and arguments that cannot be pickled; Overloaded
         where no worker has room, or none runs.
         """
+        return self.assign(cls, args, kwargs, Word.START)
+
+    def assign(self, cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], word: Word) -> int:
+        """Have an actor started (START), or made and not begun yet (CONCEIVE: without waiting for its class there)."""
         data = pack_call(cls, args, kwargs)
         for _ in range(self._workers):
             with self._lock:
                 number = next(self._ids)
             member = self._members.get(self._table[number & (SLOTS - 1)])
             if member is not None:
-                self._make_known(cls, member)
-                if member.own.start(number, data):
+                if word is Word.START:
+                    self._make_known(cls, member)
+                if member.own.start(word, number, data):
                     return number
         raise Overloaded([self._host.id], 0, "every worker process")
 
@@ -179,6 +187,12 @@ class Crew:
             if (known := self._nodes.pop(node, None)) is not None:
                 for member in self._members.values():
                     member.own.put(Word.NODE_DOWN, [encode([known[0], node, reason])])
+
+    def tell_view(self, view: View) -> None:
+        """Tell the workers by which view their node goes."""
+        with self._lock:
+            for member in self._members.values():
+                member.own.put(Word.VIEW, [pickle.dumps(view)])
 
     def counts(self) -> Counts:
         """Give the counts of all workers, and of those there were."""
@@ -303,7 +317,7 @@ class Crew:
         return Setup(
             self._host.id, self._name, index, self._workers, next(self._eras), places, self._limits, os.getpid(),
             main_module(), module == "__main__", packed, logs.levels(), self._host.address,  # type: ignore[attr-defined]
-            [(number, node, address) for node, (number, address) in self._nodes.items()],
+            [(number, node, address) for node, (number, address) in self._nodes.items()], self._host.directory.view,
         )  # fmt: skip
 
     def _on_ready(self, member: Member, frame: Frame) -> None:  # noqa: ARG002

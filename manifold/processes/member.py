@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from manifold.cluster.intake import Intake
+from manifold.cluster.relay import Relay
 from manifold.processes.peer import PipePeer, WorkerPeer
 from manifold.processes.split import Split, Workers
 from manifold.processes.talk import OTHERS, OWN, RELAYED, Counts, Room, Word
@@ -56,6 +57,7 @@ class Member:
         self.relayed = WorkerPeer(self.place, self.pipe, RELAYED, self._host, relayed.members_left, nobody)
         self.peers |= {OWN: self.own, RELAYED: self.relayed}
         self.open(OTHERS, self._host.id, Split(self._host, cluster, self._host.id, counts=True))
+        Relay(self._host, self._host.directory).attach(self.peers[OTHERS])
         for node, (number, _) in nodes.items():
             self.open(number, node, Split(self._host, cluster, node, counts=True))
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from manifold.actors import ActorDeadError
 from manifold.cluster.answers import Reply
 from manifold.cluster.peer import Peer
-from manifold.core.bodies import Kind
+from manifold.core.bodies import Kind, Question
 from manifold.core.codec import encode
 from manifold.core.link_terms import LinkError
 from manifold.core.pid import PID
 from manifold.ports import DEAD
-from manifold.processes.talk import Question, Word
+from manifold.processes.talk import Word
 from manifold.transport.pipe import Channel
 
 if TYPE_CHECKING:
@@ -44,21 +45,35 @@ class PipePeer(Peer):
         self.up = True
         self._host = host
         self._of_node = intake.node
-        self.handlers[Word.STOP] = lambda body: self._inquired("stop", body)
-        self.handlers[Word.PROBE] = lambda body: self._inquired("probe", body)
+        for word, what in _INQUIRIES.items():
+            self.handlers[word] = partial(self._inquired, what)
 
     def inquire(self, what: str, pid: PID, future: Any) -> None:
-        """Stop an actor (`stop`), or find out whether it lives (`probe`); the future is told whether it did."""
+        """Stop an actor (`stop`), find out whether it lives (`probe`), or have it hand over (`hand over`).
+
+        The future is told whether it lived, or its encoded state.
+        """
         number = next(self._numbers)
         self._asks[number] = future
-        word = Word.STOP if what == "stop" else Word.PROBE
+        word = next(word for word, meant in _INQUIRIES.items() if meant == what)
         if not self.put(word, Question(number, pid.id).pack()) and self._asks.pop(number, None) is not None:
             future.set(False)
 
+    def inquire_of(self, kind: int, data: bytes, future: Any) -> bool | None:
+        """Ask something of the other side; None, and the future is told nothing, when it has ended."""
+        number = next(self._numbers)
+        self._asks[number] = future
+        taken = self.put(kind, [*Question(number, 0).pack(), data])
+        return taken or self._asks.pop(number, None) is None
+
     def _inquired(self, what: str, body: memoryview) -> None:
         question = Question.unpack(body)
-        reply = Reply(question.number, lambda answer: self.put(Kind.ANSWER, answer.pack()), 1 << 16)
+        limit = self._host.limits.packet_max_bytes if what == "hand over" else 1 << 16
+        reply = Reply(question.number, lambda answer: self.put(Kind.ANSWER, answer.pack()), limit)
         self._host.inquire(what, PID(self._of_node, question.id), reply)
+
+
+_INQUIRIES = {Word.STOP: "stop", Word.PROBE: "probe", Word.HAND_OVER: "hand over"}
 
 
 class WorkerPeer(PipePeer):
@@ -70,21 +85,18 @@ class WorkerPeer(PipePeer):
     def gone(self, reason: str = "") -> Exception:  # noqa: ARG002
         return ActorDeadError(f"{self.node}: {self.end}")
 
-    def start(self, number: int, call: bytes) -> bool:
-        """Have an actor started under an id; False if there is no room, or nobody there."""
+    def start(self, word: Word, number: int, call: bytes) -> bool:
+        """Have an actor started under an id, or made; False if there is no room, or nobody there."""
         with self.lock:
             try:
-                self.link.send(Word.START, [number.to_bytes(8, "little"), call])
+                self.link.send(word, [number.to_bytes(8, "little"), call])
             except LinkError:
                 return False
         return True
 
     def know(self, cls: type, future: Any) -> None:
         """Find out whether the worker can import a class; the future raises why it cannot."""
-        number = next(self._numbers)
-        self._asks[number] = future
-        name = encode([cls.__module__, cls.__qualname__])
-        if not self.put(Word.KNOW, [*Question(number, 0).pack(), name]) and self._asks.pop(number, None) is not None:
+        if not self.inquire_of(Word.KNOW, encode([cls.__module__, cls.__qualname__]), future):
             future.set_exception((ActorDeadError, self.gone(), None))
 
 

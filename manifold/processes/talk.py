@@ -7,6 +7,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from manifold.core.views import View
     from manifold.limits import Limits
 
 __all__ = [
@@ -15,7 +16,6 @@ __all__ = [
     "OWN",
     "RELAYED",
     "Counts",
-    "Question",
     "Room",
     "Setup",
     "Word",
@@ -47,6 +47,11 @@ class Word(IntEnum):
     EMPTY = 77
     EXIT = 78
     STOP_NODE = 79
+    CONCEIVE = 80
+    BEAR = 81
+    HAND_OVER = 82
+    TAKE_OVER = 83
+    VIEW = 84
 
 
 class Setup(NamedTuple):
@@ -66,22 +71,7 @@ class Setup(NamedTuple):
     levels: dict[str, int]
     address: str
     nodes: list[tuple[int, str, str]]
-
-
-class Question(NamedTuple):
-    """Something to be answered under `number`, about the actor `id`; or about a class, which follows."""
-
-    number: int
-    id: int
-
-    def pack(self) -> list[bytes]:
-        """Give the body, in parts."""
-        return [_QUESTION.pack(*self)]
-
-    @classmethod
-    def unpack(cls, body: memoryview) -> Question:
-        """Read a body."""
-        return cls(*_QUESTION.unpack_from(body))
+    view: View
 
 
 class Room(NamedTuple):
@@ -125,7 +115,6 @@ class Counts(NamedTuple):
         return cls(*_COUNTS.unpack(body))
 
 
-_QUESTION = Struct("<QQ")
 _ROOM = Struct("<QQ")
 _COUNTS = Struct("<11q")
 

@@ -18,21 +18,24 @@ from manifold.cluster.answers import Reply
 from manifold.cluster.cluster import Cluster
 from manifold.cluster.intake import Intake
 from manifold.cluster.membership import Membership
-from manifold.core.bodies import AudienceChange, Kind
+from manifold.core.bodies import QUESTION_BYTES, AudienceChange, Kind, Question
 from manifold.core.codec import decode, encode
 from manifold.core.hashing import mint_ids
 from manifold.core.link_terms import LinkError
+from manifold.core.pid import PID
 from manifold.core.routing import SlotPlaces
 from manifold.delivery.counts import Stats
 from manifold.delivery.loops import LoopThread
+from manifold.delivery.nest import Nest
 from manifold.delivery.partitioner import Partitioner
 from manifold.node import Node
 from manifold.processes.peer import PipePeer
-from manifold.processes.talk import OTHERS, OWN, RELAYED, Question, Room, Setup, Word, absent_place
+from manifold.processes.talk import OTHERS, OWN, RELAYED, Room, Setup, Word, absent_place
 from manifold.transport.pipe import Pipe
 from manifold.transport.waking import Waker
+from manifold.worker.directory import UpDirectory
 from manifold.worker.reports import Reports
-from manifold.worker.starts import find_class, import_main, start_actor
+from manifold.worker.starts import bear_actor, conceive_actor, find_class, import_main, start_actor
 
 if TYPE_CHECKING:
     import socket
@@ -94,13 +97,19 @@ class WorkerNode(Node):
         own = {slot for slot, place in enumerate(setup.places) if place == setup.node}
         self._furnish(places, Cluster(setup.limits, places), Membership(), Intake(self))
         self._inhabit(_Share(self, setup.limits, [self._thread], mint_ids(own, setup.era)))
+        self.directory = UpDirectory(self, setup.view)  # type: ignore[assignment]
+        self.nest = Nest(self.local)
         self.reports.local = self.local
         for number, place in ((OWN, self.id), (RELAYED, self.id), (OTHERS, absent_place(self.id))):
             self._open(number, place)
         for number, node, address in setup.nodes:
             self._node_up(number, node, address)
         self._words: dict[int, Callable[[Frame], None]] = {
-            Word.START: lambda frame: start_actor(self.local, frame.body),
+            Word.START: lambda frame: start_actor(self.nest, frame.body),
+            Word.CONCEIVE: lambda frame: conceive_actor(self.nest, frame.body),
+            Word.BEAR: lambda frame: bear_actor(self.nest, frame.body),
+            Word.TAKE_OVER: self._on_take_over,
+            Word.VIEW: self._on_view,
             Word.KNOW: self._on_know,
             Word.ROOM: self._on_room,
             Word.NODE_UP: lambda frame: self._node_up(*decode(frame.body)),  # type: ignore[misc]
@@ -237,12 +246,19 @@ class WorkerNode(Node):
         self.pipe.told(*Room.unpack(frame.body))
         self.local.relieve()
 
+    def _on_take_over(self, frame: Frame) -> None:
+        number = int.from_bytes(frame.body[:8], "little")
+        self.nest.take_over(PID(self.id, number), bytes(frame.body[8:]))
+
+    def _on_view(self, frame: Frame) -> None:
+        self.directory.view = pickle.loads(frame.body)  # type: ignore[misc]  # noqa: S301
+
     def _on_know(self, frame: Frame) -> None:
         question = Question.unpack(frame.body)
         own = self._peers[OWN]
         reply = Reply(question.number, lambda answer: own.put(Kind.ANSWER, answer.pack()), 1 << 20)
         try:
-            find_class(*decode(frame.body[16:]))  # type: ignore[misc]
+            find_class(*decode(frame.body[QUESTION_BYTES:]))  # type: ignore[misc]
         except BaseException as error:  # noqa: BLE001
             reply.set_exception((type(error), error, error.__traceback__))
         else:

@@ -9,13 +9,12 @@ from functools import reduce
 from multiprocessing import spawn
 from typing import TYPE_CHECKING, Any
 
-from manifold.delivery.nest import construct
 from manifold.errors import ManifoldError
 
 if TYPE_CHECKING:
-    from manifold.delivery.partitioner import Partitioner
+    from manifold.delivery.nest import Nest
 
-__all__ = ["find_class", "import_main", "start_actor"]
+__all__ = ["bear_actor", "conceive_actor", "find_class", "import_main", "start_actor"]
 
 logger = logging.getLogger("pykka")
 
@@ -48,14 +47,25 @@ def find_class(module: str, name: str) -> Any:
     return reduce(getattr, name.split("."), importlib.import_module(module))
 
 
-def start_actor(local: Partitioner, body: memoryview) -> None:
+def start_actor(nest: Nest, body: memoryview) -> None:
     """Have the actor started that a frame describes. Messages that follow wait for it."""
-    number = int.from_bytes(body[:8], "little")
+    conceive_actor(nest, body)
+    nest.bear(_number(body), None)
+
+
+def conceive_actor(nest: Nest, body: memoryview) -> None:
+    """Have the actor made that a frame describes, and not begun yet."""
     try:
         cls, args, kwargs = pickle.loads(body[8:])  # noqa: S301  # from the main process
-        actor = cls.__new__(cls, *args, **kwargs)
+        nest.conceive(cls, args, kwargs, _number(body))
     except BaseException:
         logger.exception("An actor could not be started in a worker process:")
-        return
-    local.expect(actor, number)
-    local.run_by(actor, lambda: construct(local, actor, args, kwargs))
+
+
+def bear_actor(nest: Nest, body: memoryview) -> None:
+    """Let one begin, with the state that follows, if one does."""
+    nest.bear(_number(body), bytes(body[8:]) or None)
+
+
+def _number(body: memoryview) -> int:
+    return int.from_bytes(body[:8], "little")

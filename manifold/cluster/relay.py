@@ -1,0 +1,109 @@
+"""What worker processes send to keys, and ask about names: done for them by their main process."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from manifold.actors import ActorDeadError
+from manifold.cluster.answers import Reply
+from manifold.cluster.placement import owner_of
+from manifold.core.bodies import QUESTION_BYTES, Keyed, KeyedAsk, KeyedSend, Kind, Question
+from manifold.core.codec import decode
+from manifold.core.pid import PID
+from manifold.errors import CodecError
+
+if TYPE_CHECKING:
+    from manifold.actors import Future
+    from manifold.cluster.directory import Directory
+    from manifold.cluster.peer import Peer
+    from manifold.ports import Host
+
+__all__ = ["Relay"]
+
+_ANSWER_MAX_BYTES = 1 << 16
+
+
+class Relay:
+    """The directory of a node, for its worker processes."""
+
+    def __init__(self, host: Host, directory: Directory) -> None:
+        self._host = host
+        self._directory = directory
+
+    def attach(self, peer: Peer) -> None:
+        """Hear what a worker asks for."""
+        peer.handlers |= {
+            Kind.DIRECTORY: partial(self._answer, peer),
+            Kind.KEYED_SEND: partial(self._send, peer),
+            Kind.KEYED_ASK: partial(self._ask, peer),
+        }
+
+    def _send(self, peer: Peer, body: memoryview) -> None:
+        sent = KeyedSend.unpack(body)
+        settles = peer.arrivals.settles(sent.receipt, len(sent.keyed.refs), len(body))
+        with self._directory.lock:
+            groups: dict[str, list[tuple[bytes, bytes]]] = {}
+            for ref in sent.keyed.refs:
+                groups.setdefault(owner_of(self._directory.view, ref[0]) or "", []).append(ref)
+            here = [*groups.pop(self._host.id, ()), *groups.pop("", ())]
+            for node, refs in groups.items():
+                keyed = Keyed(*self._directory.view.epoch, refs)
+                self._host.local.count_sent(len(refs))
+                form = lambda number, keyed=keyed: KeyedSend(number, keyed, sent.message).pack()  # noqa: E731
+                self._host.cluster.hand_off(node, Kind.KEYED_SEND, form, len(refs), settles)
+            if here:
+                pids = self._directory.homes(here)
+                self._bury(len(here) - len(pids), settles)
+                peer.arrivals.intake.take([pid.id for pid in pids], sent.message, settles)
+
+    def _bury(self, number: int, settles: Any) -> None:
+        if number:
+            local = self._host.local
+            local.count_sent(number)
+            with local.lock:
+                local.bury(number, settles)
+
+    def _ask(self, peer: Peer, body: memoryview) -> None:
+        ask = KeyedAsk.unpack(body)
+        reply = self._reply(peer, ask.question, self._host.limits.message_max_bytes)
+        settles = peer.arrivals.settles(ask.receipt, 1, len(body))
+        who, _ = ask.keyed.refs[0]
+        with self._directory.lock:
+            owner = owner_of(self._directory.view, who)
+            if owner not in (None, self._host.id):
+                keyed = ask.keyed._replace(number=self._directory.view.epoch[0], maker=self._directory.view.epoch[1])
+                self._host.local.count_sent(1)
+                form = lambda number, outcome: KeyedAsk(number, outcome, keyed, ask.message).pack()  # noqa: E731
+                self._host.cluster.question(owner, Kind.KEYED_ASK, form, reply, settles)
+                return
+            if pids := self._directory.homes(ask.keyed.refs):
+                peer.arrivals.intake.take_one(pids[0].id, ask.message, reply, settles)
+                return
+        self._bury(1, settles)
+        error = ActorDeadError("no actor of this key can be begun there")
+        reply.set_exception((type(error), error, None))
+
+    def _reply(self, peer: Peer, question: int, max_bytes: int) -> Reply:
+        return Reply(question, lambda answer: peer.put(Kind.ANSWER, answer.pack()), max_bytes)
+
+    def _answer(self, peer: Peer, body: memoryview) -> None:
+        reply = self._reply(peer, Question.unpack(body).number, _ANSWER_MAX_BYTES)
+        try:
+            future = self._asked(decode(body[QUESTION_BYTES:]))
+        except Exception as error:  # noqa: BLE001
+            reply.set_exception((type(error), error, None))
+        else:
+            future.when_done(lambda: future.pass_on(reply))
+
+    def _asked(self, words: Any) -> Future[Any]:
+        match words:
+            case ["whereis", str(name)]:
+                return self._directory.whereis(name)
+            case ["register", str(name), PID() as pid]:
+                return self._directory.register(name, pid)
+            case ["unregister", str(name)]:
+                return self._directory.unregister(name)
+            case ["leave"]:
+                return self._directory.leave()
+        raise CodecError("a worker asks what makes no sense")
