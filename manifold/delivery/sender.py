@@ -47,7 +47,7 @@ class Sender:
             self._send_audience(to, message, track, data)
         elif (refs := _placed(to)) is not None:
             self._send_keyed(refs, message, track, data, later=later)
-        elif type(to) is str:
+        elif type(to) is str and to:
             self._send_named(to, message, track, data, later=later)
         elif later:
             self._send_later(self._copied(to), message, track, data)
@@ -59,7 +59,7 @@ class Sender:
         """Ask; see `manifold.ask`."""
         if type(pid) is Placed:
             return self._ask_keyed(pid, message, timeout_s)
-        if type(pid) is str:
+        if type(pid) is str and pid:
             return self._ask_named(pid, message, timeout_s)
         if isinstance(pid, AnyRef):
             pid = self._pid_of(pid)
