@@ -402,6 +402,7 @@ GIVEN = {
         "tls://b:1,tls://c",
         "nats://d?cluster=e",
     ),
+    "roles": (["a", "b,c"], "d,e", ["f"], ("a", "b,c"), ("d", "e"), ("f",)),
     "cookie_file": ("a", "b", "c", "a", "b", "c"),
     "workers": ("1", "2", 3, 1, 2, 3),
     "worker_kind": ("loop", "thread", "loop", "loop", "thread", "loop"),

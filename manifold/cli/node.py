@@ -33,8 +33,8 @@ __all__ = ["add_to"]
 logger = logging.getLogger("manifold.cli")
 
 _MORE = """\
-What is not given as an option comes from a variable (MANIFOLD_NAME, MANIFOLD_WORKER_KIND, ...; MANIFOLD_JOIN and
-MANIFOLD_LIMITS separate with commas; MANIFOLD_COOKIE is the secret itself), else from the table [node] of --config:
+What is not given as an option comes from a variable (MANIFOLD_NAME, MANIFOLD_WORKER_KIND, ...; MANIFOLD_JOIN,
+MANIFOLD_ROLES and MANIFOLD_LIMITS separate with commas; MANIFOLD_COOKIE is the secret itself), else from the table [node] of --config:
 
   [node]
   name = "gw-1"
@@ -42,7 +42,7 @@ MANIFOLD_LIMITS separate with commas; MANIFOLD_COOKIE is the secret itself), els
   limits = { stop_grace_s = 10 }
 
 The first line printed says the node's name, id and address; all else is logged to stderr. SIGTERM and SIGINT
-stop the node in order, a second one ends it at once. Exit status: 0 when stopped, 1 when --app raised, 2 for bad input.
+stop the node in order, its placed actors going on on other nodes; a second one ends it at once. Exit status: 0 when stopped, 1 when --app raised, 2 for bad input.
 
 example:
   manifold node --name gw-1 --listen tcp://127.0.0.1:7400 --app mypackage.sessions:setup
@@ -115,9 +115,18 @@ async def _serve(settings: Settings, cookie: str | bytes | None, app: App | None
         return await _live(node, app, stopping)
     finally:
         logger.info("%s stops; a further signal ends it at once", node.id)
+        await _leave(node)
         await node.aclose()
         events.cancel()
         logger.info("%s has stopped", node.id)
+
+
+async def _leave(node: manifold.Node) -> None:
+    """Let the placed actors go on elsewhere, as long as a stop may take."""
+    try:
+        await asyncio.wait_for(_result(node.leave()), node.limits.stop_grace_s)
+    except TimeoutError:
+        logger.warning("%s stops before all of its placed actors have gone to other nodes", node.id)
 
 
 def _start(settings: Settings, cookie: str | bytes | None) -> manifold.Node:
@@ -129,6 +138,7 @@ def _start(settings: Settings, cookie: str | bytes | None) -> manifold.Node:
             listen=settings.listen,
             join=settings.join,
             transport=settings.transport,
+            roles=settings.roles,
             cookie=cookie,
             limits=settings.limits,
         )

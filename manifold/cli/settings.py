@@ -40,6 +40,7 @@ class Settings:
     listen: str | None = None
     join: tuple[str, ...] = ()
     transport: str | None = None
+    roles: tuple[str, ...] = ()
     cookie: str | None = None
     cookie_file: str | None = None
     workers: int | None = None
@@ -126,6 +127,10 @@ def _peers(value: object) -> tuple[str, ...]:
     return tuple(_peer(each) for each in _several(value))
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(_text(each) for each in _several(value))
+
+
 def _several(value: object) -> list[object]:
     if isinstance(value, str):
         return [each for each in value.split(",") if each.strip()]
@@ -172,6 +177,9 @@ _SETTINGS = {
     "join": _Setting("--join", "ADDR", _peers, "address of any node of the cluster; may be repeated", repeats=True),
     "transport": _Setting(
         "--transport", "URL", _servers, "nats://host:4222 or tls://host:4222, in the place of --listen and --join"
+    ),
+    "roles": _Setting(
+        "--role", "ROLE", _texts, "a role in which it is a home of placed actors; may be repeated", repeats=True
     ),
     "cookie_file": _Setting("--cookie-file", "FILE", _text, "file with the cluster's secret; see manifold cookie"),
     "workers": _Setting("--workers", "N", _number, "how many workers; by default one per CPU core"),

@@ -284,8 +284,9 @@ class Names:
             if not held.is_granted or before.owner(name) != self._owner(name):
                 self._claim(name, held)
         for number, question in list(self._questions.items()):
-            if question.home is None:
-                self._put(number, question)
+            if question.home is None:  # anew: what the owner before has still to say may be out of date
+                del self._questions[number]
+                self._ask(question)
 
     def opened(self) -> None:
         """Every name that belongs here has been claimed."""

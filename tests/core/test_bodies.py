@@ -14,7 +14,13 @@ U64 = st.integers(0, 2**64 - 1)
 U32 = st.integers(0, 2**32 - 1)
 IDS = st.lists(U64, max_size=30)
 MESSAGE = st.binary(max_size=60)
+REFS = st.lists(st.tuples(MESSAGE, MESSAGE), max_size=5)
+KEYED = st.builds(bodies.Keyed, U64, st.text(max_size=9), REFS)
+ONE_KEYED = st.builds(bodies.Keyed, U64, st.text(max_size=9), REFS.map(lambda refs: (refs or [(b"who", b"call")])[:1]))
 VALUES = st.one_of(
+    st.builds(bodies.KeyedSend, U64, KEYED, MESSAGE),
+    st.builds(bodies.KeyedAsk, U64, U64, ONE_KEYED, MESSAGE),
+    st.builds(bodies.Question, U64, U64),
     st.builds(bodies.Send, U64, IDS, MESSAGE),
     st.builds(bodies.AudienceSend, U64, U64, U32, MESSAGE),
     st.builds(bodies.AudienceChange, U64, st.booleans(), IDS),
@@ -26,6 +32,9 @@ VALUES = st.one_of(
     st.builds(bodies.Members, st.lists(st.tuples(st.text(max_size=9), st.text(max_size=9)), max_size=5)),
 )
 CLASSES = [
+    bodies.KeyedSend,
+    bodies.KeyedAsk,
+    bodies.Question,
     bodies.Send,
     bodies.AudienceSend,
     bodies.AudienceChange,

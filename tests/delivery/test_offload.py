@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from manifold import Audience, Limits, Node, Overloaded
+from manifold.delivery.offload import Offload
 from tests.delivery.actors_for_tests import (
     WAIT_S,
     AsyncCaller,
@@ -264,3 +265,44 @@ def test_its_thread_starts_with_the_first_offloaded_send_and_ends_with_the_node(
         assert read(node, pid) == ["m", "m"]
     own.join(WAIT_S)
     assert not own.is_alive()
+
+
+def kept():
+    """An offload of nothing but what is put here, and what it has done."""
+    done = []
+    offload = Offload("test", 1000, lambda: None)
+    return offload, done
+
+
+def test_what_a_held_sender_puts_waits_and_goes_on_in_order_and_others_do_not_wait():
+    offload, done = kept()
+    me, other = 1, 2
+    offload.hold(me)
+    offload.hold(me)
+    for number in range(3):
+        offload.put(lambda number=number: done.append((me, number)), 10, me)
+        offload.put(lambda number=number: done.append((other, number)), 10, other)
+    assert flushed(offload, lambda: len(done) == 3)
+    assert done == [(other, 0), (other, 1), (other, 2)]
+    assert (offload.holds(me), offload.holds(other), offload.queued_bytes) == (True, False, 30)
+    offload.release(me)
+    assert offload.holds(me)
+    offload.release(me)
+    assert offload.flush(WAIT_S)
+    assert done[3:] == [(me, 0), (me, 1), (me, 2)]
+    offload.close()
+
+
+def test_a_held_sender_that_has_put_nothing_is_let_go_of_without_a_trace():
+    offload, _ = kept()
+    offload.hold(7)
+    offload.release(7)
+    assert not offload.holds(7)
+    assert offload.flush(WAIT_S)
+    offload.close()
+
+
+def flushed(offload, condition):
+    """Let the offload's thread do what it can."""
+    with offload._changed:
+        return offload._changed.wait_for(condition, WAIT_S)

@@ -236,3 +236,55 @@ class Started(manifold.Actor):
 
     def on_receive(self, message: Any) -> Any:
         return [os.getpid(), STARTED]
+
+
+class Placed(Recorder):
+    """Goes on elsewhere with what it has got; does what it is told by tuples, from inside its worker."""
+
+    def on_receive(self, message: Any) -> Any:
+        match message:
+            case "name":
+                return self.node.name
+            case "ring":
+                return dict(self.node.ring().nodes)
+            case ("send", to, content):
+                manifold.send(self.target(to), content)
+                return None
+        return super().on_receive(message)
+
+    @staticmethod
+    def target(to: Any) -> Any:
+        return manifold.placed(Placed, to[1]) if isinstance(to, tuple) else to
+
+    def on_handoff(self) -> Any:
+        return self.got
+
+    def on_takeover(self, state: Any) -> None:
+        self.got = [*state, *self.got]
+
+
+class Namer(Placed):
+    """The same for what has to be awaited."""
+
+    async def on_receive(self, message: Any) -> Any:  # type: ignore[override]
+        match message:
+            case ("register", name):
+                try:
+                    await manifold.register(name, self.pid)
+                except manifold.NameTaken as error:
+                    return error.holder
+                return None
+            case ("whereis", name):
+                return await manifold.whereis(name)
+            case ("unregister", name):
+                return await manifold.unregister(name)
+            case ("ask", to, content):
+                return await manifold.ask(self.target(to), content)
+            case ("order", name, pid, number):
+                for index in range(number):
+                    manifold.send(name if index % 3 == 0 else pid, index)
+                return None
+            case ("leave",):
+                await self.node.leave()
+                return None
+        return super().on_receive(message)
