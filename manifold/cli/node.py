@@ -34,7 +34,8 @@ logger = logging.getLogger("manifold.cli")
 
 _MORE = """\
 What is not given as an option comes from a variable (MANIFOLD_NAME, MANIFOLD_WORKER_KIND, ...; MANIFOLD_JOIN,
-MANIFOLD_ROLES and MANIFOLD_LIMITS separate with commas; MANIFOLD_COOKIE is the secret itself), else from the table [node] of --config:
+MANIFOLD_ROLES and MANIFOLD_LIMITS separate with commas; MANIFOLD_COOKIE is the secret itself), else from the
+table [node] of --config:
 
   [node]
   name = "gw-1"
@@ -42,7 +43,8 @@ MANIFOLD_ROLES and MANIFOLD_LIMITS separate with commas; MANIFOLD_COOKIE is the 
   limits = { stop_grace_s = 10 }
 
 The first line printed says the node's name, id and address; all else is logged to stderr. SIGTERM and SIGINT
-stop the node in order, its placed actors going on on other nodes; a second one ends it at once. Exit status: 0 when stopped, 1 when --app raised, 2 for bad input.
+stop the node in order, its placed actors going on on other nodes; a second one ends it at once. Exit status: 0
+when stopped, 1 when --app raised, 2 for bad input.
 
 example:
   manifold node --name gw-1 --listen tcp://127.0.0.1:7400 --app mypackage.sessions:setup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from random import Random
 
 import pytest
@@ -229,7 +230,7 @@ def test_messages_by_name_and_by_pid_keep_their_order(seed):
             for node in (a, c):
                 to = random.choice([f"n{index}", pids[index], [pids[index]]])
                 mode = random.choice([None, None, "offload"])
-                at(simulation, node, lambda: manifold.send(to, (node.name, number), send_mode=mode))
+                at(simulation, node, partial(manifold.send, to, (node.name, number), send_mode=mode))
             if not random.randrange(4):
                 simulation.run(random.random() * 0.02)
         simulation.run(5.0)
@@ -265,7 +266,7 @@ def test_a_name_is_checked_before_anything_is_done():
         (a,) = cluster(simulation, "a")
         pid = a.spawn(Keeper)
         for wrong, error in ((7, TypeError), (None, TypeError), ("", ValueError), ("x" * 256, ValueError)):
-            for call in (lambda: manifold.register(wrong, pid), lambda: manifold.whereis(wrong)):
+            for call in (partial(manifold.register, wrong, pid), partial(manifold.whereis, wrong)):
                 with pytest.raises(error):
                     at(simulation, a, call)
 

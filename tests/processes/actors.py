@@ -267,24 +267,29 @@ class Namer(Placed):
     """The same for what has to be awaited."""
 
     async def on_receive(self, message: Any) -> Any:  # type: ignore[override]
-        match message:
-            case ("register", name):
-                try:
-                    await manifold.register(name, self.pid)
-                except manifold.NameTaken as error:
-                    return error.holder
-                return None
-            case ("whereis", name):
-                return await manifold.whereis(name)
-            case ("unregister", name):
-                return await manifold.unregister(name)
-            case ("ask", to, content):
-                return await manifold.ask(self.target(to), content)
-            case ("order", name, pid, number):
-                for index in range(number):
-                    manifold.send(name if index % 3 == 0 else pid, index)
-                return None
-            case ("leave",):
-                await self.node.leave()
-                return None
+        if isinstance(message, tuple) and hasattr(self, f"do_{message[0]}"):
+            return await getattr(self, f"do_{message[0]}")(*message[1:])
         return super().on_receive(message)
+
+    async def do_register(self, name: str) -> manifold.PID | None:
+        try:
+            await manifold.register(name, self.pid)
+        except manifold.NameTaken as error:
+            return error.holder
+        return None
+
+    async def do_whereis(self, name: str) -> manifold.PID | None:
+        return await manifold.whereis(name)
+
+    async def do_unregister(self, name: str) -> bool:
+        return await manifold.unregister(name)
+
+    async def do_ask(self, to: Any, content: Any) -> Any:
+        return await manifold.ask(self.target(to), content)
+
+    async def do_order(self, name: str, pid: manifold.PID, number: int) -> None:
+        for index in range(number):
+            manifold.send(name if index % 3 == 0 else pid, index)
+
+    async def do_leave(self) -> None:
+        await self.node.leave()
