@@ -164,7 +164,8 @@ class Cluster:
     def audience(self, left: Callable[[Sequence[int]], object] | None = None) -> Away:
         """Give the other nodes' side of a new audience; `left` is told of members that have ended."""
         away = Away(self, next(self._numbers), left)
-        self.audiences[away.number] = away
+        with self._lock:
+            self.audiences[away.number] = away
         return away
 
     def members_left(self, audience: int, node: str, ids: Sequence[int]) -> None:
@@ -182,8 +183,14 @@ class Cluster:
             self._former = [before + now for before, now in zip(self._former, peer.settled, strict=True)]
             self._former_handoffs += peer.handoffs
             peer.counted = True
-        for away in list(self.audiences.values()):
-            away.lost(peer.node)
+        self.vacate(peer.node)
+
+    def vacate(self, place: str) -> None:
+        """Nobody is at a place any more: its members leave every audience."""
+        with self._lock:  # against those that are made meanwhile
+            audiences = list(self.audiences.values())
+        for away in audiences:
+            away.lost(place)
 
     def totals(self) -> tuple[int, int, int, int, int]:
         """Give what became of messages to other nodes: delivered, dead, shed, unreachable; and the hand-offs."""

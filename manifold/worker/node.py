@@ -273,8 +273,7 @@ class WorkerNode(Node):
         self.cluster.peers.pop(node, None)
         self.reports.handed_before += peer.handed
         peer.down()
-        for away in list(self.cluster.audiences.values()):
-            away.lost(node)
+        self.cluster.vacate(node)
         self._membership.left(node, reason)
         with suppress(LinkError):
             self.pipe.send(number, Word.NODE_DOWN, [], must_fit=False)
