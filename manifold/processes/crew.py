@@ -372,7 +372,7 @@ class Crew:
     def _tell_forgotten(self) -> None:
         while self._forgotten:
             cluster, number, nodes = self._forgotten.popleft()
-            parts = AudienceChange(number, joins=False, ids=()).pack()
+            parts = AudienceChange(number, 0, ()).pack()
             for place in nodes:
                 if (peer := cluster.peers.get(place)) is not None:
                     peer.put(Kind.AUDIENCE_CHANGE, parts)

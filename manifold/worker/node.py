@@ -190,7 +190,7 @@ class WorkerNode(Node):
             number, places = forgotten.popleft()
             for place in places:
                 if (peer := self.cluster.peers.get(place)) is not None:
-                    peer.put(Kind.AUDIENCE_CHANGE, AudienceChange(number, joins=False, ids=()).pack())
+                    peer.put(Kind.AUDIENCE_CHANGE, AudienceChange(number, 0, ()).pack())
 
     def _lend(self, waits: bool) -> None:
         """A handler begins to block, or has: then the guard reads what the event loop cannot."""

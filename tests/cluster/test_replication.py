@@ -56,7 +56,7 @@ class Said:
             self.words.append("send")
         elif kind == Kind.AUDIENCE_CHANGE:
             change = AudienceChange.unpack(body)
-            self.words.append("joins" if change.joins else "leaves" if change.ids else "forget")
+            self.words.append("joins" if change.join else "leaves" if change.ids else "forget")
 
 
 def in_state(hand, state):
