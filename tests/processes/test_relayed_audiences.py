@@ -11,6 +11,8 @@ import signal
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import manifold
 from manifold.core.bodies import Ask, AudienceChange, AudienceSend, Kind, Send
@@ -53,9 +55,9 @@ def standing_still(node):
 def end(hand, group, pid):
     """End a member; the main process knows it then, and has not told the owner yet."""
     relayed = hand.peers[hand.b].arrivals._replicas[group._away.number]._away
-    members = len(relayed)
+    assert pid in relayed
     manifold.ActorRef(pid, Recorder).stop()
-    assert until(lambda: len(relayed) == members - 1)
+    assert until(lambda: pid not in list(relayed))  # and the owner is told by then
 
 
 def back(group, pid):
@@ -122,3 +124,91 @@ def test_messages_that_cannot_be_read_here_count_as_shed(hand, says):
     assert says(Kind.AUDIENCE_CHANGE, AudienceChange(2, 1, [number])) == {}
     assert says(Kind.AUDIENCE_SEND, AudienceSend(2, 0, 1, UNREADABLE)) == {"sent": 1, "shed": 1}
     keeper.stop()
+
+
+# Any schedule.
+
+ACTORS = 4
+actors = st.integers(0, ACTORS - 1)
+nodes = st.sampled_from("ab")
+steps = st.one_of(
+    st.tuples(st.just("add"), st.lists(actors, min_size=1, max_size=3)),
+    st.tuples(st.just("discard"), actors),
+    st.tuples(st.just("back"), actors),
+    st.tuples(st.just("back"), actors),
+    st.tuples(st.just("send")),
+    st.tuples(st.just("send")),
+    st.tuples(st.just("end") | st.just("cross"), actors),
+    st.tuples(st.just("carry"), nodes, st.integers(1, 4)),
+    st.tuples(st.just("carry"), nodes, st.just(ALL)),
+)
+
+
+class World:
+    """An audience of a's with members in b's worker, and what each of them is due."""
+
+    def __init__(self, hand):
+        hand.meet()
+        self.hand = hand
+        self.pids = [hand.b.spawn(Recorder) for _ in range(ACTORS)]
+        self.group = audience(hand.a)
+        self.sent = 0
+        self.due = {pid: [] for pid in self.pids}
+        self.ended = set()
+
+    def add(self, which):
+        self.group.update([self.pids[at] for at in which])
+
+    def discard(self, which):
+        self.group.discard(self.pids[which])
+
+    def back(self, which):
+        back(self.group, self.pids[which])
+
+    def send(self):
+        self.sent += 1
+        for pid in self.group:
+            self.due[pid].append(self.sent)
+        self.hand.a.send(self.group, self.sent)
+
+    def end(self, which):
+        manifold.ActorRef(self.pids[which], Recorder).stop(block=False)
+        self.ended.add(self.pids[which])
+
+    def cross(self, which):
+        """Have word of an end and the return of the member cross, and send meanwhile."""
+        pid = self.pids[which]
+        self.add([which])
+        self.carry("a", ALL)
+        if pid not in self.ended:
+            self.ended.add(pid)
+            end(self.hand, self.group, pid)
+        with standing_still(self.hand.b):
+            self.back(which)
+            self.carry("b", ALL)
+            self.send()
+            self.carry("a", ALL)
+
+    def carry(self, node, packets):
+        self.hand.carry(packets, getattr(self.hand, node))
+
+    def check(self):
+        self.hand.settle()
+        alive = [pid for pid in self.pids if pid not in self.ended]
+        assert [got(self.hand.b, pid) for pid in alive] == [self.due[pid] for pid in alive]
+        assert not self.ended & set(self.group)
+        kept = self.hand.peers[self.hand.b].arrivals._replicas.get(self.group._away.number)
+        assert kept is None or set(kept._away) == set(self.group)
+        assert quiet(self.hand.a).shed == 0
+        self.group.close()
+        self.hand.settle()
+        assert not self.hand.peers[self.hand.b].arrivals._replicas
+
+
+@settings(max_examples=settings().max_examples // 2)
+@given(schedule=st.lists(steps, min_size=10, max_size=50))
+def test_any_schedule(made, schedule):
+    world = World(made)
+    for what, *how in schedule:
+        getattr(world, what)(*how)
+    world.check()
