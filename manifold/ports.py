@@ -169,8 +169,8 @@ class Thread(Protocol):
 class Replica(Protocol):
     """The members of another node's audience that are reached from here."""
 
-    def update(self, ids: Sequence[int]) -> Sequence[int]:
-        """Take in recipients; give those that are none, or none any more."""
+    def update(self, ids: Sequence[int], join: int) -> Sequence[int]:
+        """Take in recipients, with the join of this number; give those that are none, or none any more."""
 
     def discard(self, ids: Sequence[int]) -> None:
         """Take some out."""
@@ -195,8 +195,14 @@ class Intake(Protocol):
     def take_one(self, number: int, wire: bytes | memoryview, reply: Any, settles: Settles) -> None:
         """Hand a question to the actor with this id."""
 
-    def replica(self, left: Callable[[Sequence[int]], None]) -> Replica:
-        """Give a replica for an audience, never refused room; `left` is told the ids of members that have ended."""
+    def give_up(self, cause: int, recipients: int, settles: Settles) -> None:
+        """Account for all recipients of a message that reaches nobody."""
+
+    def replica(self, left: Callable[[Sequence[int], int], None]) -> Replica:
+        """Give a replica for an audience, never refused room.
+
+        `left` is told which members have ended, and the number of the last join that they can have come in with.
+        """
 
 
 class Nest(Protocol):

@@ -6,6 +6,7 @@ workers right away: so that order is kept.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from manifold.cluster.answers import Reply
@@ -99,7 +100,7 @@ class Arrivals:
         settles = self.settles(sent.receipt, sent.members, len(body))
         if (replica := self._replicas.get(sent.audience)) is None:
             # Of an audience that was never defined here, or is closed.
-            self._account(settles, DEAD, sent.members)
+            self.intake.give_up(DEAD, sent.members, settles)
             return
         try:
             if replica.send(sent.message, settles, sent.members):
@@ -108,33 +109,28 @@ class Arrivals:
             self._complain(f"a message that cannot be read here: {error}", "shed")
             return
         self._complain(f"a message to {sent.members} members of an audience that has more", "shed")
-        self._account(settles, SHED, sent.members)
-
-    def _account(self, settles: Settles, cause: int, recipients: int) -> None:
-        """Account for all recipients of a message that reaches nobody. Those of none are accounted for already."""
-        if recipients:
-            settles.settle(self._host.id, cause, recipients)
+        self.intake.give_up(SHED, sent.members, settles)
 
     def _change(self, body: memoryview) -> None:
         change = AudienceChange.unpack(body)
         if not change.ids:
             self._replicas.pop(change.audience, _NO_REPLICA).close()
             return
-        if change.joins:
-            self._tell_left(change.audience, self._replica(change.audience).update(change.ids))
+        if change.join:
+            ended = self._replica(change.audience).update(change.ids, change.join)
+            self._tell_left(change.audience, ended, change.join)
         elif (replica := self._replicas.get(change.audience)) is not None:
             replica.discard(change.ids)
 
     def _replica(self, audience: int) -> Any:
         replica = self._replicas.get(audience)
         if replica is None:
-            left = lambda ids: self._tell_left(audience, ids)  # noqa: E731
-            replica = self._replicas[audience] = self.intake.replica(left)
+            replica = self._replicas[audience] = self.intake.replica(partial(self._tell_left, audience))
         return replica
 
-    def _tell_left(self, audience: int, ids: Sequence[int]) -> None:
+    def _tell_left(self, audience: int, ids: Sequence[int], join: int) -> None:
         if ids:
-            parts = AudienceChange(audience, joins=False, ids=ids).pack()
+            parts = AudienceChange(audience, join, ids).pack()
             self._host.local.behind(lambda: self._put(Kind.AUDIENCE_LEFT, parts))
 
     def _ask(self, body: memoryview) -> None:

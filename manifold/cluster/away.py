@@ -5,9 +5,11 @@ Definition, changes and sends go down the same ordered link, so they need no pro
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import TYPE_CHECKING
 
+from manifold.core.audience import Roll
 from manifold.core.bodies import AudienceChange
 from manifold.core.pid import PID
 from manifold.core.routing import node_of
@@ -23,119 +25,110 @@ __all__ = ["Away"]
 
 
 class Away:
-    """One audience's members on other nodes; `number` names the audience to them."""
+    """One audience's members on other nodes; `number` names the audience to them.
 
-    def __init__(self, cluster: Cluster, number: int, left: Callable[[Sequence[int]], object] | None = None) -> None:
+    `left` is told which members have ended, and the number of the last join that they can have come in with.
+    """
+
+    def __init__(self, cluster: Cluster, number: int, left: Callable[[Sequence[int], int], object] | None) -> None:
         self.lock = threading.Lock()
         self.number = number
         self._left = left
         self._cluster = cluster
-        self._members: dict[str, set[int]] = {}  # by each node that keeps a replica
+        self._roll = Roll()
+        self._joins = itertools.count(1)
 
     def __len__(self) -> int:
         with self.lock:
-            return sum(map(len, self._members.values()))
+            return len(self._roll)
 
     def __iter__(self) -> Iterator[PID]:
         with self.lock:
-            return iter([PID(node_of(place), number) for place, ids in self._members.items() for number in ids])
+            return iter([PID(node_of(place), number) for place, number in self._roll])
 
     def __contains__(self, pid: PID) -> bool:
-        return pid.id in self._members.get(self._cluster.places.of(pid), ())
+        return self._roll.has(self._cluster.places.of(pid), pid.id)
 
     def __del__(self) -> None:
         # Without the lock, and elsewhere: this may run inside any other code.
-        self._cluster.forget_audience(self.number, list(self._members))
+        self._cluster.forget_audience(self.number, self._roll.places())
 
     def update(self, groups: Mapping[str, Sequence[PID]]) -> None:
         """Take in recipients, by node. Those on nodes that are not connected stay out. Raises Overloaded."""
         full: dict[str, int] = {}
         with self.lock:
             for node, pids in groups.items():
-                if (refused := self._join(node, pids)) is not None:
-                    full[node_of(node)] = refused
+                fresh = self._roll.fresh(node, (pid.id for pid in pids))
+                taken = self._join(node, fresh, next(self._joins)) if fresh else None
+                if taken is not None and taken < len(fresh):
+                    full[node_of(node)] = len(fresh) - taken
         if full:
             raise Overloaded(full, sum(full.values()), "the outbox")
 
-    def _join(self, node: str, pids: Sequence[PID]) -> int | None:
-        known = self._members.get(node, set())
-        fresh = list(dict.fromkeys(pid.id for pid in pids if pid.id not in known))
-        if not fresh:
-            return None
-        taken = self._cluster.change_audience(node, AudienceChange(self.number, joins=True, ids=fresh))
-        if taken is None:
-            return None
+    def _join(self, place: str, ids: Sequence[int], join: int, *, must_fit: bool = True) -> int | None:
+        """Take in as many as the place is told of; how many. None if it is not connected."""
+        taken = self._cluster.change_audience(place, AudienceChange(self.number, join, ids), must_fit=must_fit)
         if taken:
-            self._members.setdefault(node, set()).update(fresh[:taken])
-        return len(fresh) - taken or None
+            self._roll.join(place, ids[:taken], join)
+        return taken
 
     def discard(self, pid: PID) -> None:
         """Take one out. Raises Overloaded when the outbox to its node is full."""
         with self.lock:
-            if pid not in self:
-                return
-            change = AudienceChange(self.number, joins=False, ids=[pid.id])
-            place = self._cluster.places.of(pid)
-            if self._cluster.change_audience(place, change) == 0:
+            if not self._leave(self._cluster.places.of(pid), pid.id):
                 raise Overloaded([pid.node], 1, "the outbox")
-            self._drop(place, [pid.id])
 
-    # For one that stands in for an audience of another node, which was granted room.
+    def _leave(self, place: str, number: int, *, must_fit: bool = True) -> bool:
+        """Take one out, if it is in; False if there is no room to say so."""
+        if self._roll.has(place, number):
+            change = AudienceChange(self.number, 0, [number])
+            if self._cluster.change_audience(place, change, must_fit=must_fit) == 0:
+                return False
+            self._roll.leave(place, number)
+        return True
 
-    def take_in(self, groups: Mapping[str, Sequence[int]]) -> list[int]:
-        """Take in recipients by place, whatever waits there; give those that stayed out."""
-        outside: list[int] = []
+    # For one who passes on an audience of another node, which was granted room.
+
+    def take_in(self, groups: Mapping[str, Sequence[int]], join: int) -> list[int]:
+        """Take in recipients by place, with a join of the owner's, whatever waits there; give those that stayed out."""
         with self.lock:
-            for place, ids in groups.items():
-                change = AudienceChange(self.number, joins=True, ids=ids)
-                if self._cluster.change_audience(place, change, must_fit=False):
-                    self._members.setdefault(place, set()).update(ids)
-                else:
-                    outside += ids
-        return outside
+            taken = {place: self._join(place, ids, join, must_fit=False) or 0 for place, ids in groups.items()}
+        return [number for place, ids in groups.items() for number in ids[taken[place] :]]
 
     def take_out(self, place: str, number: int) -> None:
         """Take one out, whatever waits there."""
         with self.lock:
-            if number in self._members.get(place, ()):
-                change = AudienceChange(self.number, joins=False, ids=[number])
-                self._cluster.change_audience(place, change, must_fit=False)
-                self._drop(place, [number])
+            self._leave(place, number, must_fit=False)
 
     def close(self) -> None:
         """Let go of all."""
         with self.lock:
-            self._cluster.forget_audience(self.number, list(self._members))
-            self._members = {}
+            self._cluster.forget_audience(self.number, self._roll.places())
+            self._roll.clear()
 
     def counts(self) -> dict[str, int]:
         """Give how many there are on each node. Under the lock."""
-        return {node: len(ids) for node, ids in self._members.items() if ids}
+        return self._roll.counts()
 
     def send(self, node: str, members: int, wire: bytes, receipt: Settles | None) -> int:
         """Hand a message to the members on a node; how many were shed. Under the lock.
 
         An offloaded one may find that the node went down since they were counted, and is back: they have left then.
         """
-        if node not in self._members:
+        if not self._roll.keeps(node):
             return self._cluster.give_up(node, members, receipt)
         return self._cluster.send_audience(node, self.number, members, wire, receipt)
 
-    def left(self, node: str, ids: Sequence[int]) -> None:
-        """Members have ended; told by their node."""
+    def left(self, node: str, ids: Sequence[int], join: int) -> None:
+        """Members have ended that came in with this join or before; told by their node."""
         with self.lock:
-            self._drop(node, ids)
-            self._tell(ids)
+            self._tell(self._roll.left(node, ids, join), join)
 
     def lost(self, node: str) -> None:
         """A node has gone down."""
         with self.lock:
-            self._tell(list(self._members.pop(node, ())))
+            self._tell(*self._roll.lost(node))
 
-    def _tell(self, ids: Sequence[int]) -> None:
+    def _tell(self, ids: Sequence[int], join: int) -> None:
         if self._left is not None and ids:
-            self._left(ids)
-
-    def _drop(self, node: str, ids: Sequence[int]) -> None:
-        # A node whose last member has left stays: it keeps a replica, and has to hear when the audience is closed.
-        self._members.get(node, set()).difference_update(ids)
+            self._left(ids, join)

@@ -161,16 +161,17 @@ class Cluster:
         if (peer := self.peers.get(self.places.of(pid))) is not None:
             peer.demonitor(pid, watcher)
 
-    def audience(self, left: Callable[[Sequence[int]], object] | None = None) -> Away:
-        """Give the other nodes' side of a new audience; `left` is told of members that have ended."""
+    def audience(self, left: Callable[[Sequence[int], int], object] | None = None) -> Away:
+        """Give the other nodes' side of a new audience; `left` is told of members that have ended, see `Away`."""
         away = Away(self, next(self._numbers), left)
-        self.audiences[away.number] = away
+        with self._lock:
+            self.audiences[away.number] = away
         return away
 
-    def members_left(self, audience: int, node: str, ids: Sequence[int]) -> None:
-        """Members of an audience have ended; told by their node."""
+    def members_left(self, audience: int, node: str, ids: Sequence[int], join: int) -> None:
+        """Members of an audience have ended that came in with this join or before; told by their node."""
         if (away := self.audiences.get(audience)) is not None:
-            away.left(node, ids)
+            away.left(node, ids, join)
 
     def drop(self, peer: Peer) -> None:
         """A node has gone down: what was under way to it is unreachable, and its members leave every audience."""
@@ -182,8 +183,14 @@ class Cluster:
             self._former = [before + now for before, now in zip(self._former, peer.settled, strict=True)]
             self._former_handoffs += peer.handoffs
             peer.counted = True
-        for away in list(self.audiences.values()):
-            away.lost(peer.node)
+        self.vacate(peer.node)
+
+    def vacate(self, place: str) -> None:
+        """Nobody is at a place any more: its members leave every audience."""
+        with self._lock:  # against those that are made meanwhile
+            audiences = list(self.audiences.values())
+        for away in audiences:
+            away.lost(place)
 
     def totals(self) -> tuple[int, int, int, int, int]:
         """Give what became of messages to other nodes: delivered, dead, shed, unreachable; and the hand-offs."""

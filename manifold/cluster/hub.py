@@ -396,7 +396,7 @@ class Hub:
         forgotten = self._cluster.forgotten
         while forgotten:
             number, nodes = forgotten.popleft()
-            parts = AudienceChange(number, joins=False, ids=()).pack()
+            parts = AudienceChange(number, 0, ()).pack()
             for node in nodes:
                 if (peer := self._by_node.get(node)) is not None:
                     peer.put(Kind.AUDIENCE_CHANGE, parts)

@@ -38,22 +38,25 @@ class Intake:
         try:
             message = decode(wire)
         except CodecError as error:
-            settles.settle(self.node, SHED, 1)
+            self.give_up(SHED, 1, settles)
             reply.set_exception((CodecError, error, None))
         else:
             self._host.local.take_one(number, message, reply, settles)
 
-    def replica(self, left: Callable[[Sequence[int]], None]) -> _Replica:
-        """Give a replica for an audience, never refused room; `left` is told the ids of members that have ended."""
-        return _Replica(self, self._host.local.roster(lambda number: left([number])))
+    def replica(self, left: Callable[[Sequence[int], int], None]) -> _Replica:
+        """Give a replica for an audience, never refused room; `left` is told of members that have ended."""
+        return _Replica(self, self._host.local.roster(lambda number, join: left([number], join)))
+
+    def give_up(self, cause: int, recipients: int, settles: Settles) -> None:
+        """Account for all recipients of a message that reaches nobody."""
+        self._host.local.give_up(cause, recipients, settles)
 
     def read(self, wire: bytes | memoryview, recipients: int, settles: Settles) -> Any:
         """Decode a message. CodecError if it cannot be, for want of a registered type, say: then it counts as shed."""
         try:
             return decode(wire)
         except CodecError:
-            if recipients:
-                settles.settle(self.node, SHED, recipients)
+            self.give_up(SHED, recipients, settles)
             raise
 
 
@@ -64,10 +67,10 @@ class _Replica:
         self._intake = intake
         self._roster = roster
 
-    def update(self, ids: Sequence[int]) -> Sequence[int]:
-        """Take in actors; give the ids of those that do not run."""
-        missing: Sequence[int] = self._roster.update([PID(self._intake.node, number) for number in ids])
-        return missing
+    def update(self, ids: Sequence[int], join: int) -> Sequence[int]:
+        """Take in actors, with a join of the owner's; give the ids of those that have ended."""
+        ended: Sequence[int] = self._roster.update([PID(self._intake.node, number) for number in ids], join)
+        return ended
 
     def discard(self, ids: Sequence[int]) -> None:
         """Take some out."""
@@ -84,7 +87,7 @@ class _Replica:
         """
         message = self._intake.read(wire, members, settles)
         with self._roster.lock:
-            if len(self._roster) > members:
+            if self._roster.has_more_than(members):
                 return False
             self._roster.send(message, settles, None, members, 0)
         return True

@@ -49,7 +49,7 @@ class Peer:
         link: Link,
         host: Host,
         wake: Callable[[], None],
-        left: Callable[[int, str, Sequence[int]], None],
+        left: Callable[[int, str, Sequence[int], int], None],
         meet: Callable[[Sequence[tuple[str, str]]], None],
         intake: Intake | None = None,
     ) -> None:
@@ -284,7 +284,7 @@ class Peer:
 
     def _audience_left(self, body: memoryview) -> None:
         change = AudienceChange.unpack(body)
-        self._left(change.audience, self.node, change.ids)
+        self._left(change.audience, self.node, change.ids, change.join)
 
 
 def _emptied(table: dict[int, Any]) -> list[Any]:

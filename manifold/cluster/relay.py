@@ -12,6 +12,7 @@ from manifold.core.bodies import QUESTION_BYTES, Keyed, KeyedAsk, KeyedSend, Kin
 from manifold.core.codec import decode
 from manifold.core.pid import PID
 from manifold.errors import CodecError
+from manifold.ports import DEAD
 
 if TYPE_CHECKING:
     from manifold.actors import Future
@@ -54,15 +55,8 @@ class Relay:
                 self._host.cluster.hand_off(node, Kind.KEYED_SEND, form, len(refs), settles)
             if here:
                 pids = self._directory.homes(here)
-                self._bury(len(here) - len(pids), settles)
+                peer.arrivals.intake.give_up(DEAD, len(here) - len(pids), settles)
                 peer.arrivals.intake.take([pid.id for pid in pids], sent.message, settles)
-
-    def _bury(self, number: int, settles: Any) -> None:
-        if number:
-            local = self._host.local
-            local.count_sent(number)
-            with local.lock:
-                local.bury(number, settles)
 
     def _ask(self, peer: Peer, body: memoryview) -> None:
         ask = KeyedAsk.unpack(body)
@@ -80,7 +74,7 @@ class Relay:
             if pids := self._directory.homes(ask.keyed.refs):
                 peer.arrivals.intake.take_one(pids[0].id, ask.message, reply, settles)
                 return
-        self._bury(1, settles)
+        peer.arrivals.intake.give_up(DEAD, 1, settles)
         error = ActorDeadError("no actor of this key can be begun there")
         reply.set_exception((type(error), error, None))
 

@@ -100,21 +100,24 @@ class AudienceSend(NamedTuple):
 
 
 class AudienceChange(NamedTuple):
-    """Members come into an audience (`joins`), or leave it, or all do and it is forgotten (no ids, not `joins`)."""
+    """Members come into an audience; with `join` 0 they leave it, or all do and it is forgotten (no ids).
+
+    The owner numbers its joins from 1 on. In AUDIENCE_LEFT: members have ended that came in with this join or before.
+    """
 
     audience: int
-    joins: bool
+    join: int
     ids: Sequence[int]
 
     def pack(self) -> list[bytes]:
         """Give the body, in parts."""
-        return [_CHANGE.pack(self.audience, self.joins), pack_ids(self.ids)]
+        return [_CHANGE.pack(self.audience, self.join), pack_ids(self.ids)]
 
     @classmethod
     def unpack(cls, body: memoryview) -> AudienceChange:
         """Read a body; CodecError if it is none."""
-        audience, joins = _head(_CHANGE, body)
-        return cls(audience, bool(joins), ids_of(body[_CHANGE.size :]))
+        audience, join = _head(_CHANGE, body)
+        return cls(audience, join, ids_of(body[_CHANGE.size :]))
 
 
 class Ask(NamedTuple):
@@ -313,7 +316,7 @@ class Members(NamedTuple):
 
 _SEND = Struct("<HQI")
 _AUDIENCE_SEND = Struct("<HQQI")
-_CHANGE = Struct("<Q?")
+_CHANGE = Struct("<QQ")
 _ASK = Struct("<HQQQ")
 _QUESTION = Struct("<QQ")
 QUESTION_BYTES = _QUESTION.size

@@ -190,11 +190,15 @@ def _leave(worker: Worker, actor: Actor) -> None:
     """From here on nobody finds the actor, and nothing is handed to it."""
     if actor._home is None and not actor._stands_in:
         worker.unsettled -= 1  # it was busy
+    _remove(worker, actor)
+    worker.version += 1
+
+
+def _remove(worker: Worker, actor: Actor) -> None:
     actor._dead = True
     actor._home = None
     worker.node.remove(actor)
     registry.unregister(actor.actor_ref)
-    worker.version += 1
 
 
 def _hook(actor: Actor, hook: Callable[[], Any], then: Callable[[], None]) -> Rest:
@@ -220,10 +224,7 @@ async def _await_hook(actor: Actor, result: Coroutine[Any, Any, Any], then: Call
 
 def bury(worker: Worker, actor: Actor) -> None:
     """Account for an actor that was given up: it is dead to everybody, whatever its handler still does."""
-    actor._dead = True
-    actor._home = None
-    worker.node.remove(actor)
-    registry.unregister(actor.actor_ref)
+    _remove(worker, actor)
     _end(worker, actor, "node stopped", None)
 
 

@@ -321,7 +321,7 @@ class Partitioner(Queues):
         error = ActorDeadError(f"{self.host.id}/{number} not found") if actor is None else self.overloaded(1)
         reply.set_exception((type(error), error, None))
 
-    def roster(self, left: Callable[[int], None]) -> Roster:
+    def roster(self, left: Callable[[int, int], None]) -> Roster:
         """Give a replica for the members of another node's audience; it is never refused room."""
         return Roster(self, left)
 

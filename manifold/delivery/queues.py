@@ -120,10 +120,10 @@ class Queues:
             self.sent += number
             self.bury(number, None)
 
-    def refuse_all(self, number: int, receipt: Settles | None) -> None:
-        """Count what the offload queue refused."""
+    def give_up(self, cause: int, number: int, receipt: Settles | None) -> None:
+        """Count what will be in no queue."""
         with self.lock:
-            self.refuse(number, receipt)
+            self._settle_here(receipt, cause, number)
 
     # Room.
 

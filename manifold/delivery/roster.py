@@ -9,12 +9,13 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from manifold.core.audience import Replica
 from manifold.delivery.batch import Packed, Part, PartBatch
 from manifold.delivery.queues import HANDOFF_BYTES, RECIPIENT_BYTES
 from manifold.delivery.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from manifold.actors import Actor
     from manifold.core.pid import PID
@@ -41,17 +42,23 @@ class Roster:
     """Members on this node. Its own lock is taken before the node's.
 
     Changes raise Overloaded when a worker's queue is full, and change nothing then. A replica has `left`, which is
-    called with the id of each member that has ended, on its worker; it refuses nothing, as its owner was granted room.
+    called on its worker for each member that has ended, with its id and the number of the last join; it refuses
+    nothing, as its owner was granted room.
     """
 
-    def __init__(self, node: Partitioner, left: Callable[[int], None] | None = None) -> None:
+    def __init__(self, node: Partitioner, left: Callable[[int, int], None] | None = None) -> None:
         self.lock = threading.Lock()
-        self.members: dict[int, Actor] = {}
+        self._replica: Replica[Actor] = Replica()
         self._node = node
         self._left = left
         self._parts: dict[int, Part] = {}
         self._epoch = node.epoch
         self._watch = _Watch(self)
+
+    @property
+    def members(self) -> dict[int, Actor]:
+        """The members, by id."""
+        return self._replica.members
 
     def __len__(self) -> int:
         return len(self.members)
@@ -62,14 +69,12 @@ class Roster:
     def __del__(self) -> None:
         self._let_go()
 
-    def update(self, pids: Iterable[PID]) -> list[int]:
-        """Take in actors of this node; give the ids of those that do not run."""
+    def update(self, pids: Iterable[PID], join: int = 0) -> list[int]:
+        """Take in actors of this node, a replica with a join of its owner's; give the ids of those that have ended."""
         with self.lock:
             found = {pid.id: self._node.find(pid) for pid in pids if pid.id not in self.members}
-            fresh = {number: actor for number, actor in found.items() if actor is not None}
-            if fresh:
-                self._take_in(fresh)
-        return [number for number in found if number not in fresh]
+            self._take_in([actor for actor in found.values() if actor is not None])
+            return self._replica.join(found, join)
 
     def discard(self, number: int) -> None:
         """Take out the actor with this id, if it is in."""
@@ -89,8 +94,13 @@ class Roster:
             if (actor := self.members.get(pid.id)) is None:
                 return
             self._take_out(actor, 0)
+            last_join = self._replica.last_join
         if self._left is not None:
-            self._left(pid.id)
+            self._left(pid.id, last_join)
+
+    def has_more_than(self, counted: int) -> bool:
+        """Tell whether the sender of a message counts fewer members than there are. Under the roster's lock."""
+        return self._replica.ended(counted) < 0
 
     def send(self, message: Any, receipt: Settles | None, data: bytes | None, counted: int, uncounted: int) -> int:
         """Queue a message for every member; how many were shed. Under the roster's lock.
@@ -100,7 +110,7 @@ class Roster:
         """
         with self._node.lock:
             self._node.sent += uncounted
-            self._node.bury(counted - len(self.members), receipt)
+            self._node.bury(self._replica.ended(counted), receipt)
             self._follow_resize()
             shed = sum(self._send_part(lane, part, message, receipt, data) for lane, part in self._parts.items())
             return self._node.refuse(shed, receipt)
@@ -126,19 +136,20 @@ class Roster:
 
     # Under the roster's lock, then the node's.
 
-    def _take_in(self, fresh: dict[int, Actor]) -> None:
+    def _take_in(self, fresh: Collection[Actor]) -> None:
+        if not fresh:
+            return
         with self._node.lock:
             self._follow_resize()
             lanes = self._by_lane(fresh)
             if self._left is None:
                 self._node.check_room({lane >> 1 for lane in lanes}, len(fresh))
-            self.members.update(fresh)
             for lane, actors in lanes.items():
                 self._join(lane, actors, self._watch)
 
-    def _by_lane(self, members: dict[int, Actor]) -> dict[int, list[Actor]]:
+    def _by_lane(self, members: Iterable[Actor]) -> dict[int, list[Actor]]:
         lanes: dict[int, list[Actor]] = {}
-        for actor in members.values():
+        for actor in members:
             lanes.setdefault(self._node.lane(actor), []).append(actor)
         return lanes
 
@@ -156,7 +167,7 @@ class Roster:
             lane = self._node.lane(actor)
             if cost and self._left is None:
                 self._node.check_room((lane >> 1,), 1)
-            del self.members[actor.pid.id]
+            self._replica.leave(actor.pid.id)
             part = self._parts[lane]
             part.counted -= 1
             self._node.queue_change(lane >> 1, (Worker.leave, part, actor, self._watch, cost), cost)
@@ -167,5 +178,5 @@ class Roster:
             return
         self._epoch = self._node.epoch
         self._parts = {}
-        for lane, actors in self._by_lane(self.members).items():
+        for lane, actors in self._by_lane(self.members.values()).items():
             self._join(lane, actors, None)

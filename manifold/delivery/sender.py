@@ -14,6 +14,7 @@ from manifold.delivery.audience import Audience
 from manifold.delivery.queues import HANDOFF_BYTES, RECIPIENT_BYTES
 from manifold.delivery.receipt import Receipt
 from manifold.errors import ManifoldError, MessageTooLarge, NodeStopped, NotSerializable, Overloaded
+from manifold.ports import SHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -258,7 +259,7 @@ class Sender:
             track.expect(number)
         self._node.count_sent(number)
         if self._node.offload.full():
-            self._node.refuse_all(number, track)
+            self._node.give_up(SHED, number, track)
             raise Overloaded([self._node.host.id], number, "the offload queue")
         cost = HANDOFF_BYTES + RECIPIENT_BYTES * number
         self._node.offload.put(lambda: self._send_counted(pids, message, track, data, wire), cost)

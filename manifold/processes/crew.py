@@ -304,11 +304,12 @@ class Crew:
                 self._host, worker_place(self._host.id, index), index, process, sock, self._limits, self._wake
             )
             member.open_all(self.cluster, self.relayed, self._nodes)
-            self._members[index] = member
             self._selector.register(member.pipe, selectors.EVENT_READ, member)
             introduce(member.pipe, self._setup(index))
-        self.cluster.peers[member.place] = member.own
-        self.relayed.peers[member.place] = member.relayed
+            # In this order: what comes to it comes behind that, and who has an actor started there reaches it.
+            self.cluster.peers[member.place] = member.own
+            self.relayed.peers[member.place] = member.relayed
+            self._members[index] = member
 
     def _setup(self, index: int) -> Setup:
         here, there = self._host.id, absent_place(self._host.id)
@@ -372,7 +373,7 @@ class Crew:
     def _tell_forgotten(self) -> None:
         while self._forgotten:
             cluster, number, nodes = self._forgotten.popleft()
-            parts = AudienceChange(number, joins=False, ids=()).pack()
+            parts = AudienceChange(number, 0, ()).pack()
             for place in nodes:
                 if (peer := cluster.peers.get(place)) is not None:
                     peer.put(Kind.AUDIENCE_CHANGE, parts)

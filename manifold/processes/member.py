@@ -93,5 +93,5 @@ class Member:
         self.pipe.close()
 
 
-def _nobody_left(audience: int, node: str, ids: object) -> None:
+def _nobody_left(audience: int, node: str, ids: object, join: int) -> None:
     """Nothing: the main process owns no audience there."""

@@ -37,7 +37,7 @@ class PipePeer(Peer):
         pipe: Pipe,
         number: int,
         host: Host,
-        left: Callable[[int, str, Sequence[int]], None],
+        left: Callable[[int, str, Sequence[int], int], None],
         intake: Intake,
     ) -> None:
         super().__init__("", cast("Link", Channel(pipe, number)), host, _nothing, left, _meet, intake)

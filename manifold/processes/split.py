@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Split", "Workers"]
 
-_ENDED_MAX = 100_000
-"""How many that ended last are known: far more than can end before the owner of an audience hears of it."""
-
 
 class Workers(Cluster):
     """A cluster in which the workers of this node have places too."""
@@ -87,7 +84,12 @@ class Split:
         else:
             self._cluster.ask(pid, bytes(wire), reply, settles)
 
-    def replica(self, left: Callable[[Sequence[int]], None]) -> _Replica:
+    def give_up(self, cause: int, recipients: int, settles: Settles) -> None:
+        """Account for all recipients of a message that reaches nobody."""
+        self._count(recipients)
+        self._host.local.give_up(cause, recipients, settles)
+
+    def replica(self, left: Callable[[Sequence[int], int], None]) -> _Replica:
         """Give a replica for an audience whose members here live in several processes."""
         return _Replica(self, left)
 
@@ -101,41 +103,20 @@ class Split:
             self._host.local.count_sent(number)
 
 
-class _Ended:
-    """Members that have ended, as the owner of their audience is told.
-
-    It may add one again before it hears that: counted here until its worker has said so once more, there would be more
-    members here than the owner sends to.
-    """
-
-    def __init__(self, left: Callable[[Sequence[int]], None]) -> None:
-        self.known: dict[int, None] = {}
-        self._left = left
-
-    def tell(self, ids: Sequence[int]) -> None:
-        self.known.update(dict.fromkeys(ids))
-        while len(self.known) > _ENDED_MAX:
-            del self.known[next(iter(self.known))]
-        self._left(ids)
-
-
 class _Replica:
     """The members of another's audience: those in other processes, and those (few) in this one."""
 
-    def __init__(self, split: Split, left: Callable[[Sequence[int]], None]) -> None:
+    def __init__(self, split: Split, left: Callable[[Sequence[int], int], None]) -> None:
         self._split = split
-        self._ended = _Ended(left)
-        self._away = split._cluster.audience(self._ended.tell)
+        self._away = split._cluster.audience(left)
         self._here = None if split._here is None else split._here.replica(left)
 
-    def update(self, ids: Sequence[int]) -> list[int]:
-        """Take in actors; give the ids of those that are not there."""
-        ended = self._ended.known
-        outside = [number for number in ids if number in ended]
-        groups = dict(self._split._by_place([number for number in ids if number not in ended]))
-        if self._here is not None:
-            outside += self._here.update(groups.pop(self._split.node, ()))
-        return outside + self._away.take_in(groups)
+    def update(self, ids: Sequence[int], join: int) -> list[int]:
+        """Take in actors, with a join of the owner's; give the ids of those that are not there."""
+        groups = dict(self._split._by_place(ids))
+        here = groups.pop(self._split._host.id, ())
+        outside = self._away.take_in(groups, join)
+        return outside if self._here is None else [*outside, *self._here.update(here, join)]
 
     def discard(self, ids: Sequence[int]) -> None:
         """Take some out."""
@@ -161,13 +142,8 @@ class _Replica:
             for place, number in counts.items():
                 self._away.send(place, number, wire, settles)
         if rest and not (self._here is not None and self._here.send(wire, settles, rest)):
-            self._bury(rest, settles)
+            self._split._host.local.give_up(DEAD, rest, settles)
         return True
-
-    def _bury(self, number: int, settles: Settles) -> None:
-        local = self._split._host.local
-        with local.lock:
-            local.bury(number, settles)
 
     def close(self) -> None:
         """Let go of all. What was sent still reaches them."""

@@ -190,7 +190,7 @@ class WorkerNode(Node):
             number, places = forgotten.popleft()
             for place in places:
                 if (peer := self.cluster.peers.get(place)) is not None:
-                    peer.put(Kind.AUDIENCE_CHANGE, AudienceChange(number, joins=False, ids=()).pack())
+                    peer.put(Kind.AUDIENCE_CHANGE, AudienceChange(number, 0, ()).pack())
 
     def _lend(self, waits: bool) -> None:
         """A handler begins to block, or has: then the guard reads what the event loop cannot."""
@@ -273,8 +273,7 @@ class WorkerNode(Node):
         self.cluster.peers.pop(node, None)
         self.reports.handed_before += peer.handed
         peer.down()
-        for away in list(self.cluster.audiences.values()):
-            away.lost(node)
+        self.cluster.vacate(node)
         self._membership.left(node, reason)
         with suppress(LinkError):
             self.pipe.send(number, Word.NODE_DOWN, [], must_fit=False)

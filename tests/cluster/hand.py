@@ -13,12 +13,13 @@ from manifold.cluster.peer import Peer
 from manifold.core.bodies import AudienceChange, Kind
 from manifold.core.frames import Hello
 from manifold.core.link import Frame, Link, LinkLimits, Settled, Up
-from tests.cluster.support import record
+from tests.support import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from manifold.core.link import Event
+    from manifold.node import WorkerKind
 
 _STEP_S = 0.01
 _sessions = itertools.count(1)
@@ -27,10 +28,12 @@ _sessions = itertools.count(1)
 class Hand:
     """Nodes a and b. `on_frame` sees (node, kind, body) of each frame, before it is handled."""
 
-    def __init__(self, limits: manifold.Limits | None = None, **link_limits: int) -> None:
+    def __init__(
+        self, limits: manifold.Limits | None = None, *, worker_kind: WorkerKind = "thread", **link_limits: int
+    ) -> None:
         self.a = manifold.Node("a", workers=1, limits=limits)
-        self.b = manifold.Node("b", workers=1)
-        self._witnesses = [(node, record(node).pid) for node in (self.a, self.b)]
+        self.b = manifold.Node("b", workers=1, worker_kind=worker_kind)
+        self._witnesses = [(node, node.spawn(Recorder)) for node in (self.a, self.b)]
         self.peers: dict[manifold.Node, Peer] = {}
         self.wires: dict[manifold.Node, list[bytes]] = {self.a: [], self.b: []}
         """What is on its way from each node."""
@@ -101,7 +104,7 @@ class Hand:
         while node.cluster.forgotten:
             number, nodes = node.cluster.forgotten.popleft()
             if self.other(node).id in nodes:
-                peer.put(Kind.AUDIENCE_CHANGE, AudienceChange(number, joins=False, ids=()).pack())
+                peer.put(Kind.AUDIENCE_CHANGE, AudienceChange(number, 0, ()).pack())
         with peer.lock:
             peer.link.settle(*peer.tally.fresh(), self._now)
             peer.link.backlog(peer.arrivals.backlog(), self._now)

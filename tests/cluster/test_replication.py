@@ -17,12 +17,17 @@ ends, and its node says so.
 
 from __future__ import annotations
 
+import sys
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import manifold
+from manifold.cluster.cluster import Cluster
 from manifold.core.bodies import AudienceChange, Kind
+from manifold.core.codec import encode
+from manifold.ports import DEAD, SHED
 from tests.cluster.hand import Hand
 from tests.cluster.support import audience, outcome, quiet, record
 from tests.support import PATIENCE_S, pids, spawn
@@ -51,7 +56,7 @@ class Said:
             self.words.append("send")
         elif kind == Kind.AUDIENCE_CHANGE:
             change = AudienceChange.unpack(body)
-            self.words.append("joins" if change.joins else "leaves" if change.ids else "forget")
+            self.words.append("joins" if change.join else "leaves" if change.ids else "forget")
 
 
 def in_state(hand, state):
@@ -271,3 +276,57 @@ def test_of_a_definition_in_several_frames_those_are_in_who_were_taken():
         assert all(actor.got == (["those who are in"] if actor.pid in group else []) for actor in actors)
     finally:
         hand.close()
+
+
+def hand_off(hand, group, members, message):
+    """Send to an audience of a's, counting so many members on b; what became of them."""
+    made = manifold.Future()
+
+    class Told:
+        own = False
+
+        def settle(self, node, cause, number):
+            made.set((cause, number))
+
+    hand.a.local.count_sent(members)
+    hand.a.cluster.send_audience(hand.b.id, group._away.number, members, encode(message), Told())
+    hand.settle()
+    return made.get(timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_message_that_counts_fewer_members_than_there_are_is_shed_and_counted_so(hand, members):
+    hand.meet()
+    actors = [record(hand.b) for _ in range(3)]
+    group = audience(hand.a, [actor.pid for actor in actors])
+    before = quiet(hand.a).shed
+    assert hand_off(hand, group, members, "x") == (SHED, members)
+    assert quiet(hand.a).shed == before + members
+    assert not any(actor.got for actor in actors)
+
+
+def test_a_message_to_an_audience_whose_definition_was_refused_is_dead_and_counted_so(hand):
+    hand.meet()
+    group = audience(hand.a)
+    before = quiet(hand.a).dead
+    assert hand_off(hand, group, 3, "x") == (DEAD, 3)
+    assert quiet(hand.a).dead == before + 3
+
+
+@pytest.fixture
+def switching():
+    """Let threads take turns as often as can be."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_a_node_may_go_while_audiences_are_made(switching):
+    cluster = Cluster(manifold.Limits())
+    kept = deque(maxlen=1_000)
+    with ThreadPoolExecutor(1) as others:
+        making = others.submit(lambda: [kept.append(cluster.audience()) for _ in range(20_000)])
+        while not making.done():
+            cluster.vacate("b")
+    assert set(cluster.audiences.values()) == set(kept)

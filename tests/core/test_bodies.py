@@ -23,7 +23,7 @@ VALUES = st.one_of(
     st.builds(bodies.Question, U64, U64),
     st.builds(bodies.Send, U64, IDS, MESSAGE),
     st.builds(bodies.AudienceSend, U64, U64, U32, MESSAGE),
-    st.builds(bodies.AudienceChange, U64, st.booleans(), IDS),
+    st.builds(bodies.AudienceChange, U64, U64, IDS),
     st.builds(bodies.Ask, U64, U64, U64, MESSAGE),
     st.builds(bodies.Answer, U64, st.booleans(), MESSAGE),
     st.builds(bodies.Watch, U64, U64),
@@ -48,7 +48,7 @@ CLASSES = [
 SMALLEST = [
     bodies.Send(0, [], b""),
     bodies.AudienceSend(0, 0, 0, b""),
-    bodies.AudienceChange(0, False, []),
+    bodies.AudienceChange(0, 0, []),
     bodies.Ask(0, 0, 0, b""),
     bodies.Answer(0, False, b""),
     bodies.Watch(0, 0),
@@ -87,7 +87,7 @@ def name(value):
 
 
 @given(VALUES)
-@example(bodies.AudienceChange(3, False, []))
+@example(bodies.AudienceChange(3, 0, []))
 @example(bodies.Down(3, "failed: ValueError('\u00e4\U0001f40d')"))
 def test_what_is_packed_reads_back(value):
     assert plain(read(type(value), packed(value))) == plain(value)
@@ -157,7 +157,7 @@ def test_recipients_cut_short_are_refused(lost):
 
 @pytest.mark.parametrize("lost", [lost for lost in range(1, 24) if lost % 8])
 def test_members_cut_short_are_refused(lost):
-    data = packed(bodies.AudienceChange(1, True, [1, 2, 3]))
+    data = packed(bodies.AudienceChange(1, 1, [1, 2, 3]))
     with pytest.raises(CodecError):
         read(bodies.AudienceChange, data[:-lost])
 

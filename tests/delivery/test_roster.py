@@ -10,15 +10,17 @@ from tests.delivery.actors_for_tests import WAIT_S, Crasher, Recorder, actor_of,
 
 
 class Left:
-    """Collects the ids of members that left."""
+    """Collects the ids of members that left, and the last joins that these were told with."""
 
     def __init__(self, number):
         self.ids = []
+        self.joins = []
         self._number = number
         self.all = threading.Event()
 
-    def __call__(self, number):
+    def __call__(self, number, last_join):
         self.ids.append(number)
+        self.joins.append(last_join)
         if len(self.ids) == self._number:
             self.all.set()
 
@@ -71,6 +73,22 @@ def test_one_taken_out_before_its_end_is_not_said_to_have_left():
         assert left.all.wait(WAIT_S)
         read(node, pids[2])
         assert left.ids == [pids[1].id]
+
+
+def test_who_has_left_is_told_with_the_last_join_whichever_it_came_in_with():
+    with Node(workers=1) as node:
+        pids = spawn(node, 3)
+        left = Left(2)
+        roster = node.local.roster(left)
+        roster.update(pids[:1], 1)
+        actor_of(pids[2]).actor_ref.stop(timeout=WAIT_S)
+        assert roster.update(pids[1:], 2) == [pids[2].id]
+        actor_of(pids[0]).actor_ref.stop(timeout=WAIT_S)
+        roster.discard(pids[1].id)
+        roster.update(pids[1:2], 7)
+        actor_of(pids[1]).actor_ref.stop(timeout=WAIT_S)
+        assert left.all.wait(WAIT_S)
+        assert list(zip(left.ids, left.joins)) == [(pids[0].id, 2), (pids[1].id, 7)]
 
 
 def test_a_replica_is_refused_no_room_for_changes():

@@ -125,10 +125,10 @@ class World:
         return AudienceSend(self.script.below(3), self.script.below(3), members, self.message())
 
     def a_audience_change(self):
-        return AudienceChange(self.script.below(3), bool(self.script.below(4)), self.ids())
+        return AudienceChange(self.script.below(3), self.script.below(4), self.ids())
 
     def a_audience_left(self):
-        return AudienceChange(self.audience_number, joins=False, ids=[self.script.pick((*FAR_IDS, 9))])
+        return AudienceChange(self.audience_number, self.script.below(4), [self.script.pick((*FAR_IDS, 9))])
 
     def a_ask(self):
         return Ask(self.script.number(), self.script.below(3), self.script.pick(self.known()), self.message())

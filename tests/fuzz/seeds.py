@@ -43,7 +43,7 @@ _PACKETS = (
 _BODIES = (
     bodies.Send(3, [1, 2], encode("m")),
     bodies.AudienceSend(1, 2, 3, encode("m")),
-    bodies.AudienceChange(1, True, [1, 2]),
+    bodies.AudienceChange(1, 1, [1, 2]),
     bodies.Ask(1, 1, 2, encode("m")),
     bodies.Answer(1, True, encode(["ValueError", ["x"], "x", "traceback"])),
     bodies.Watch(1, 2),

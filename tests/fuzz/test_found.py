@@ -75,7 +75,7 @@ def test_a_node_cannot_account_for_more_than_it_was_handed(world):
 
 def test_who_counts_fewer_members_than_there_are_has_its_message_shed(world):
     steady = world.home.steady
-    say(world, Kind.AUDIENCE_CHANGE, AudienceChange(1, True, [steady.pid.id, world.mortal.pid.id]))
+    say(world, Kind.AUDIENCE_CHANGE, AudienceChange(1, 1, [steady.pid.id, world.mortal.pid.id]))
     say(world, Kind.AUDIENCE_SEND, AudienceSend(1, 0, 1, encode("counted as 1")))
     say(world, Kind.AUDIENCE_SEND, AudienceSend(1, 0, 2, encode("counted as 2")))
     assert steady.got == ["counted as 2"]

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifold.cluster.arrivals import Arrivals
 from manifold.cluster.hub import Hub
+from manifold.cluster.intake import Intake
 from manifold.core import codec
 from manifold.core.flow import Outflow
 from tests.fuzz import frames_target
@@ -79,7 +79,7 @@ FAULTS = {
     "frames": (frames_target, "decode_packet", lambda data, _: struct.unpack("<QQQ", data)),
     "bodies": (codec, "CodecError", KeyError),
     "link": (Outflow, "acknowledge", forgetful),
-    "peer": (Arrivals, "_account", lambda self, settles, cause, recipients: None),
+    "peer": (Intake, "give_up", lambda self, cause, recipients, settles: None),
     "hub": (Hub, "_see_off", lambda self, peer: 1.0),
 }
 

@@ -18,6 +18,8 @@ import pytest
 
 import manifold
 from manifold import Limits, Node
+from manifold.processes.launch import introduce
+from manifold.processes.talk import worker_place
 from tests.processes.actors import Doer, Recorder
 from tests.processes.support import (
     ask,
@@ -44,6 +46,40 @@ def node():
 def restarted(node, processes):
     """Wait until there are as many workers as before, none of them one of these."""
     return until(lambda: len(node._crew.pids()) == 2 and not set(processes) & set(node._crew.pids()))
+
+
+class Noted(dict):
+    """The workers of a node, by index; notes who else knows of one that comes in."""
+
+    def __init__(self, crew):
+        super().__init__(crew._members)
+        self.crew = crew
+        self.notes = []
+
+    def note(self, what, index):
+        place = worker_place(self.crew._host.id, index)
+        known = index in self, place in self.crew.cluster.peers, place in self.crew.relayed.peers
+        self.notes.append((what, *known))
+
+    def __setitem__(self, index, member):
+        self.note("taken in", index)
+        super().__setitem__(index, member)
+
+
+def test_one_that_is_started_again_gets_nothing_before_its_introduction_and_all_that_actors_of_it_are_due(
+    node, monkeypatch
+):
+    members = node._crew._members = Noted(node._crew)
+
+    def noted(pipe, setup):
+        members.note("introduced", setup.worker)
+        introduce(pipe, setup)
+
+    monkeypatch.setattr("manifold.processes.crew.introduce", noted)
+    process = node._crew.pids()[0]
+    kill(process)
+    assert restarted(node, [process])
+    assert members.notes == [("introduced", False, False, False), ("taken in", False, True, True)]
 
 
 # A worker dies.
