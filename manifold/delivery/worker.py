@@ -341,8 +341,10 @@ class Worker:
         rest = life.begin(self, actor)
         if actor._dead:
             life.dead_letters(self, actor, inbox)
-        elif rest is not None or inbox:
+        elif rest is not None:
             self._occupy(actor, rest, None, inbox)
+        else:
+            self._come_home(actor, inbox)
 
     # Busy actors.
 
@@ -452,10 +454,13 @@ class Worker:
         elif actor._stands_in:
             for item in inbox:
                 self._forward(actor, *item)
-        elif inbox:
-            self._occupy(actor, None, None, inbox)
         else:
-            actor._home = self
+            self._come_home(actor, inbox)
+
+    def _come_home(self, actor: Actor, inbox: mailbox.Inbox) -> None:
+        """Take an idle actor in, and hand it what waited for it next: that does not make it busy."""
+        actor._home = self
+        self.queue.extendleft([(Worker.one, actor, *item, 0) for item in reversed(inbox)])
 
     def retire(self, now: bool = False) -> None:  # noqa: FBT002
         """Stop the event loop once the last actor has left, if this worker is no longer wanted."""
