@@ -36,16 +36,19 @@ class Limits:
     """How many `send_after` may be pending on a node; one more raises `Overloaded`."""
 
     outbox_max_bytes: int = 64 * _MIB
-    """What may wait for another node, sent but not acknowledged included. A send that finds it full is shed for that
-    node and raises `Overloaded`; one send may overshoot it by its own size."""
+    """What may wait for another node, sent but not acknowledged included, counted as `inbox_max_bytes` is. A send that
+    finds it full is shed for that node and raises `Overloaded`; one send may overshoot it by its own size."""
 
     inbox_max_bytes: int = 32 * _MIB
-    """How far another node may run ahead of this one: it is granted this much beyond what the workers have handled
-    of what it sent, counted as `worker_queue_max_bytes` counts."""
+    """How far another node may run ahead of this one: what is on its way from it and what came from it and is not
+    handled yet, are never more together. Counted is what a message takes: its bytes on the wire, as which it waits
+    until it is handled, and 352. For a list, `worker_queue_max_bytes` counts what its recipients take besides.
+    1 KiB or more above `packet_max_bytes`."""
 
     packet_max_bytes: int = 20 * _MIB
     """The largest frame to or from another node: 1 KiB or more above `message_max_bytes`. Nothing is allocated for what
-    is larger by more than a MiB, which a packet may be."""
+    is larger by more than a MiB, which a packet may be. A list of recipients, and the members of an audience, that are
+    more than a frame holds go in several; between two nodes the smaller of their limits holds."""
 
     node_down_after_s: float = 5.0
     """A node that was not heard of for so long is down: what was under way to it counts as unreachable."""
@@ -71,9 +74,8 @@ class Limits:
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < most:
                 msg = f"Limits.{field.name} must be a number above 0 and below {most:g}, not {value!r}"
                 raise ValueError(msg)
-        if self.packet_max_bytes < self.message_max_bytes + _KIB:
-            msg = (
-                f"Limits.packet_max_bytes ({self.packet_max_bytes}) must be {_KIB} or more "
-                f"above message_max_bytes ({self.message_max_bytes})"
-            )
-            raise ValueError(msg)
+        for larger, smaller in (("packet_max_bytes", "message_max_bytes"), ("inbox_max_bytes", "packet_max_bytes")):
+            most, least = getattr(self, larger), getattr(self, smaller)
+            if most < least + _KIB:
+                msg = f"Limits.{larger} ({most}) must be {_KIB} or more above {smaller} ({least})"
+                raise ValueError(msg)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from manifold.core.pid import PID
     from manifold.core.routing import Places
+    from manifold.errors import CodecError
     from manifold.limits import Limits
 
 __all__ = [
@@ -55,6 +56,9 @@ class Settles(Protocol):
 
     def settle(self, node: str, cause: int, number: int) -> None:
         """Account for some of the recipients on one node."""
+
+    def unreadable(self, error: CodecError) -> None:
+        """Complain of a message that a worker cannot decode; who is to get it is accounted for besides."""
 
 
 class Away(Protocol):

@@ -173,7 +173,7 @@ def flood(times: int, recipients: int, kind: str, seconds: float, burn_s: float,
 
 
 def _limits(limit: int) -> dict[str, int]:
-    # An inbox takes at least one packet of the largest size, so that has to be smaller.
+    # An inbox holds at least one packet of the largest size, so that has to be smaller.
     return {
         "message_max_bytes": limit // 4,
         "packet_max_bytes": limit // 2,

@@ -36,6 +36,8 @@ _TAKEN = "manifold.NameTaken"
 class Reply:
     """What an asked actor's worker answers to, in the place of the asker's future."""
 
+    __slots__ = ("_max_bytes", "_put", "_question")
+
     def __init__(self, question: int, put: Callable[[Answer], object], max_bytes: int) -> None:
         self._question = question
         self._put = put
@@ -54,7 +56,11 @@ class Reply:
 
     def pass_on(self, answer: Answer) -> None:
         """Answer with what another process has answered, unread."""
-        self._put(answer._replace(question=self._question))
+        if len(answer.value) > self._max_bytes:
+            error = MessageTooLarge(len(answer.value), self._max_bytes)
+            self.set_exception((MessageTooLarge, error, error.__traceback__))
+        else:
+            self._put(answer._replace(question=self._question))
 
     def set_exception(self, exc_info: Any) -> None:
         """Answer with an exception."""

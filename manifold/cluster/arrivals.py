@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from manifold.cluster.answers import Reply
-from manifold.cluster.tally import Arrival, LoneArrival, Tally
-from manifold.core.bodies import Ask, AudienceChange, AudienceSend, Down, Kind, Outcome, Send, Watch
+from manifold.cluster.tally import Arrival, AwaitedArrival, LoneArrival, Tally
+from manifold.core.bodies import Ask, AudienceChange, AudienceSend, Down, Kind, Send, Watch
+from manifold.core.flow import frame_cost
 from manifold.core.pid import PID
-from manifold.errors import CodecError
 from manifold.ports import DEAD, SHED
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     Put = Callable[[Kind, Sequence[bytes]], object]
 
 __all__ = ["Arrivals"]
-
-_WAITING_BYTES = 256
-"""What a message that waits here is reckoned to take, besides its bytes and 8 for a recipient."""
 
 
 class _RemoteWatcher:
@@ -46,7 +43,8 @@ class _RemoteWatcher:
 
 
 class Arrivals:
-    """The receiving side of one peer. `put` queues a frame to it that must not be refused; `complain` logs.
+    """The receiving side of one peer. `put` queues a frame to it that must not be refused; `complain` logs;
+    `answer_max_bytes` tells how large an answer the peer takes.
 
     `intake` is whom the messages are handed to, by default the actors of this node.
     """
@@ -57,11 +55,14 @@ class Arrivals:
         put: Put,
         tally: Tally,
         complain: Callable[[str, str], None],
+        answer_max_bytes: Callable[[], int],
         intake: Intake | None = None,
     ) -> None:
         self._host = host
+        self._answer_max_bytes = answer_max_bytes
         self.intake = intake or host.intake
         self._put = put
+        self._answer = lambda answer: put(Kind.ANSWER, answer.pack())
         self._tally = tally
         self._complain = complain
         self._replicas: dict[int, Any] = {}
@@ -89,11 +90,7 @@ class Arrivals:
 
     def _send(self, body: memoryview) -> None:
         sent = Send.unpack(body)
-        settles = self.settles(sent.receipt, len(sent.ids), len(body))
-        try:
-            self.intake.take(sent.ids, sent.message, settles)
-        except CodecError as error:
-            self._complain(f"a message that cannot be read here: {error}", "shed")
+        self.intake.take(sent.ids, sent.message, self.settles(sent.receipt, len(sent.ids), len(body)))
 
     def _audience_send(self, body: memoryview) -> None:
         sent = AudienceSend.unpack(body)
@@ -102,14 +99,9 @@ class Arrivals:
             # Of an audience that was never defined here, or is closed.
             self.intake.give_up(DEAD, sent.members, settles)
             return
-        try:
-            if replica.send(sent.message, settles, sent.members):
-                return
-        except CodecError as error:
-            self._complain(f"a message that cannot be read here: {error}", "shed")
-            return
-        self._complain(f"a message to {sent.members} members of an audience that has more", "shed")
-        self.intake.give_up(SHED, sent.members, settles)
+        if not replica.send(sent.message, settles, sent.members):
+            self._complain(f"a message to {sent.members} members of an audience that has more", "shed")
+            self.intake.give_up(SHED, sent.members, settles)
 
     def _change(self, body: memoryview) -> None:
         change = AudienceChange.unpack(body)
@@ -135,9 +127,12 @@ class Arrivals:
 
     def _ask(self, body: memoryview) -> None:
         ask = Ask.unpack(body)
-        limit = self._host.limits.message_max_bytes
-        reply = Reply(ask.question, lambda answer: self._put(Kind.ANSWER, answer.pack()), limit)
-        self.intake.take_one(ask.id, ask.message, reply, self.settles(ask.receipt, 1, len(body)))
+        settles = self.settles(ask.receipt, 1, len(body))
+        self.intake.take_one(ask.id, ask.message, self.reply(ask.question), settles)
+
+    def reply(self, question: int) -> Reply:
+        """Give what the answer to a question is told to."""
+        return Reply(question, self._answer, min(self._host.limits.message_max_bytes, self._answer_max_bytes()))
 
     def _watch(self, body: memoryview) -> None:
         watch = Watch.unpack(body)
@@ -157,14 +152,13 @@ class Arrivals:
 
     def settles(self, receipt: int, recipients: int, size_bytes: int) -> Settles:
         """Give what accounts for a message that has come for so many recipients."""
-        size = size_bytes + _WAITING_BYTES + 8 * recipients
-        if recipients == 1 and not receipt:
-            return LoneArrival(self._tally, size, own=self.intake.counts)
-
-        def complete(counts: list[int]) -> None:
-            self._put(Kind.OUTCOME, Outcome(receipt, *counts).pack())
-
-        return Arrival(self._tally, recipients, size, complete if receipt else None, own=self.intake.counts)
+        size = frame_cost(size_bytes)  # just what it took of the credit
+        own = self.intake.counts
+        if receipt:
+            return AwaitedArrival(self._tally, recipients, size, receipt, self._put, own=own)
+        if recipients == 1:
+            return LoneArrival(self._tally, size, own=own)
+        return Arrival(self._tally, recipients, size, own=own)
 
 
 class _NoReplica:

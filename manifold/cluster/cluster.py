@@ -24,16 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Cluster"]
 
-_HEAD_BYTES = 64
-"""More than the head of any body."""
-
 
 class Cluster:
     """The other nodes, as this one's senders see them. Empty until links are made; see `Hub`."""
 
     def __init__(self, limits: Limits, places: Places | None = None) -> None:
         self.places = places or Places("")
-        self._frame_max_bytes = limits.packet_max_bytes
+        self._packet_max_bytes = limits.packet_max_bytes
         self._roomy_below_bytes = limits.drain_below * limits.outbox_max_bytes
         self.peers: dict[str, Peer] = {}  # those that are up; changed on the I/O thread alone
         self.audiences: weakref.WeakValueDictionary[int, Away] = weakref.WeakValueDictionary()
@@ -47,8 +44,9 @@ class Cluster:
 
     def send(self, node: str, ids: Sequence[int], wire: bytes, receipt: Settles | None) -> int:
         """Make one hand-off to a node; how many recipients were shed. What is unreachable is counted."""
-        # A frame has room for some millions of ids; more than that go in several.
-        room = max(1, (self._frame_max_bytes - len(wire) - _HEAD_BYTES) // 8)
+        # A frame has room for some millions of ids; more than that go in several. What fits in none is refused at once.
+        room = Send.room(self._frame_max_bytes(node), len(wire))
+        room = room if room > 0 else len(ids)
         shed = 0
         for start in range(0, len(ids), room):
             part = ids[start : start + room]
@@ -65,6 +63,11 @@ class Cluster:
         """Count recipients as what is for a place that is not connected; how many were shed: none."""
         self._lose(self.absence(node)[0], node, recipients, receipt)
         return 0
+
+    def _frame_max_bytes(self, node: str) -> int:
+        """Give the largest frame that both sides take."""
+        peer = self.peers.get(node)
+        return self._packet_max_bytes if peer is None else peer.link.frame_max_bytes
 
     def hand_off(
         self,
@@ -90,7 +93,7 @@ class Cluster:
         peer = self.peers.get(node)
         if peer is None:
             return None
-        room = (self._frame_max_bytes - _HEAD_BYTES) // 8
+        room = max(1, AudienceChange.room(peer.link.frame_max_bytes))
         hand_off = peer.change_audience if must_fit else peer.put_change
         for start in range(0, len(change.ids), room):
             taken = hand_off(change._replace(ids=change.ids[start : start + room]))

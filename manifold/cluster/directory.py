@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from manifold.actors import ActorDeadError, Future
-from manifold.cluster.answers import Reply
 from manifold.cluster.membership import NodeUp
 from manifold.cluster.names import Names
 from manifold.cluster.placement import Placement
@@ -69,14 +68,13 @@ class Directory:
         message: Any,
         wire: bytes | None,
         receipt: Settles | None,
-        data: bytes | None,
         *,
         uncounted: int,
     ) -> dict[str, int]:
         """Hand a message to actors by their keys, one hand-off to each node; how many were shed, by node.
 
-        `wire` is the encoded message, `data` the same if those here are to get copies; `uncounted` is how many are not
-        counted as sent yet. Raises NotPlaced, having sent nothing.
+        `wire` is the encoded message; `uncounted` is how many are not counted as sent yet. Raises NotPlaced, and then
+        nothing was sent.
         """
         with self.lock:
             groups = self._grouped(refs)
@@ -87,7 +85,7 @@ class Directory:
             shed = {node: self._hand_off(node, those, wire or b"", receipt) for node, those in groups.items()}
             if here:
                 pids = self.homes([(ref.who, ref.call) for ref in here])
-                shed |= self._host.sender.hand_in(pids, len(here), message, wire, receipt, data)
+                shed |= self._host.sender.hand_in(pids, len(here), message, wire, receipt)
         return shed
 
     def is_far(self, refs: Iterable[Placed]) -> bool:
@@ -153,8 +151,7 @@ class Directory:
     def _keyed_ask(self, peer: Peer, body: memoryview) -> None:
         ask = KeyedAsk.unpack(body)
         keyed = ask.keyed
-        limit = self._host.limits.message_max_bytes
-        reply = Reply(ask.question, lambda answer: peer.put(Kind.ANSWER, answer.pack()), limit)
+        reply = peer.arrivals.reply(ask.question)
         settles = peer.arrivals.settles(ask.receipt, 1, len(body))
         with self.lock:
             pids = self.homes(keyed.refs, (keyed.number, keyed.maker))

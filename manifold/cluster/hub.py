@@ -416,8 +416,8 @@ class Hub:
 
 def _link_limits(limits: Limits) -> LinkLimits:
     return LinkLimits(
-        frame_max_bytes=limits.packet_max_bytes,
-        window_bytes=max(limits.inbox_max_bytes, limits.packet_max_bytes + 1024),
+        frame_max_bytes=int(limits.packet_max_bytes),  # the peer hears of these two, and takes no other numbers
+        window_bytes=int(limits.inbox_max_bytes),
         outbox_max_bytes=limits.outbox_max_bytes,
         drain_below=limits.drain_below,
         node_down_after_s=limits.node_down_after_s,

@@ -1,13 +1,14 @@
-"""What comes in for the actors of this process: read once, and handed to the Partitioner."""
+"""What comes in for the actors of this process: handed to the Partitioner as it came, still encoded.
+
+What waits in a queue so takes what its sender counted for it. A worker decodes a message when it handles it.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from manifold.core.codec import decode
+from manifold.core.codec import Sealed
 from manifold.core.pid import PID
-from manifold.errors import CodecError
-from manifold.ports import SHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,22 +27,15 @@ class Intake:
         self.counts = False
 
     def take(self, ids: Sequence[int], wire: bytes | memoryview, settles: Settles) -> None:
-        """Hand a message to the actors with these ids. CodecError if it cannot be read: then it counts as shed."""
-        message = self.read(wire, len(ids), settles)
+        """Hand a message to the actors with these ids."""
         if len(ids) == 1:
-            self._host.local.take_one(ids[0], message, None, settles)
+            self.take_one(ids[0], wire, None, settles)
         else:
-            self._host.local.take(ids, message, settles)
+            self._host.local.take(ids, Sealed(wire), settles)
 
     def take_one(self, number: int, wire: bytes | memoryview, reply: Any, settles: Settles) -> None:
-        """Hand a question to the actor with this id."""
-        try:
-            message = decode(wire)
-        except CodecError as error:
-            self.give_up(SHED, 1, settles)
-            reply.set_exception((CodecError, error, None))
-        else:
-            self._host.local.take_one(number, message, reply, settles)
+        """Hand a message, or a question, to the actor with this id."""
+        self._host.local.take_one(number, Sealed(wire), reply, settles)
 
     def replica(self, left: Callable[[Sequence[int], int], None]) -> _Replica:
         """Give a replica for an audience, never refused room; `left` is told of members that have ended."""
@@ -50,14 +44,6 @@ class Intake:
     def give_up(self, cause: int, recipients: int, settles: Settles) -> None:
         """Account for all recipients of a message that reaches nobody."""
         self._host.local.give_up(cause, recipients, settles)
-
-    def read(self, wire: bytes | memoryview, recipients: int, settles: Settles) -> Any:
-        """Decode a message. CodecError if it cannot be, for want of a registered type, say: then it counts as shed."""
-        try:
-            return decode(wire)
-        except CodecError:
-            self.give_up(SHED, recipients, settles)
-            raise
 
 
 class _Replica:
@@ -81,15 +67,11 @@ class _Replica:
         return len(self._roster)
 
     def send(self, wire: bytes | memoryview, settles: Settles, members: int) -> bool:
-        """Hand a message to every member, of whom its sender counts so many; False, and nothing, if there are more.
-
-        CodecError if it cannot be read: then it counts as shed.
-        """
-        message = self._intake.read(wire, members, settles)
+        """Hand a message to every member, of whom its sender counts so many; False, and nothing, if there are more."""
         with self._roster.lock:
             if self._roster.has_more_than(members):
                 return False
-            self._roster.send(message, settles, None, members, 0)
+            self._roster.send(Sealed(wire), settles, members, 0)
         return True
 
     def close(self) -> None:

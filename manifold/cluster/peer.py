@@ -32,7 +32,24 @@ __all__ = ["Peer"]
 logger = logging.getLogger("manifold")
 
 _COMPLAINTS_MAX = 10
-"""How many lines one session of a node may cost in the log by frames that make no sense."""
+"""How many lines one session of a node may cost in the log by frames that make no sense, and by those it is too small
+for."""
+
+
+class _Lines:
+    """Lines of one kind in the log: from any thread, and only so many."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._number = 0
+
+    def say(self, text: str, *values: object) -> None:
+        with self._lock:
+            self._number += 1
+            number = self._number
+        if number <= _COMPLAINTS_MAX:
+            last = "; more of this will not be logged" if number == _COMPLAINTS_MAX else ""
+            logger.error("%s%s", text % values, last)
 
 
 class Peer:
@@ -66,16 +83,17 @@ class Peer:
         self.handed = 0
         self.handoffs = 0
         self.settled = [0, 0, 0]
-        self.tally = Tally(wake)
+        self.tally = Tally(wake, self._complain)
         self._wake = wake
         self._left = left
-        self._complaints = 0
+        self._complaints = _Lines()
+        self._too_large = _Lines()
         self._numbers = itertools.count(1)
         self._asks: dict[int, Any] = {}
         self._receipts: dict[int, tuple[Settles, int]] = {}
         self._monitors: dict[int, tuple[PID, Watcher]] = {}
         self._monitor_numbers: dict[Watcher, int] = {}
-        self.arrivals = Arrivals(host, self.put, self.tally, self._complain, intake)
+        self.arrivals = Arrivals(host, self.put, self.tally, self._complain, self._answer_max_bytes, intake)
         self.handlers: dict[int, Callable[[memoryview], None]] = {
             **self.arrivals.handlers,
             Kind.ANSWER: self._answered,
@@ -146,10 +164,13 @@ class Peer:
         self._wake()
         return True
 
+    def _answer_max_bytes(self) -> int:
+        return Answer.room(self.link.frame_max_bytes)
+
     def _refused(self, error: Exception) -> bool | None:
         """Give None for a link that is down, False for a frame that it does not take."""
         if isinstance(error, FrameTooLarge):
-            logger.error("node %s takes no such frame: %s", self.node, error)
+            self._too_large.say("node %s takes no such frame: %s", self.node, error)
         return None if isinstance(error, LinkDown) else False
 
     def ask(self, pid: PID, wire: bytes, future: Any, receipt: Settles | None = None) -> bool | None:
@@ -217,10 +238,7 @@ class Peer:
         self.settled = counts
 
     def _complain(self, what: str, became: str) -> None:
-        self._complaints += 1
-        if self._complaints <= _COMPLAINTS_MAX:
-            last = "; more of this will not be logged" if self._complaints == _COMPLAINTS_MAX else ""
-            logger.error("node %s sent %s; it was %s%s", self.node, what, became, last)
+        self._complaints.say("node %s sent %s; it was %s", self.node, what, became)
 
     def down(self) -> int:
         """The session is over: fail what is open; how many recipients will never be accounted for."""

@@ -60,7 +60,7 @@ class Relay:
 
     def _ask(self, peer: Peer, body: memoryview) -> None:
         ask = KeyedAsk.unpack(body)
-        reply = self._reply(peer, ask.question, self._host.limits.message_max_bytes)
+        reply = peer.arrivals.reply(ask.question)
         settles = peer.arrivals.settles(ask.receipt, 1, len(body))
         who, _ = ask.keyed.refs[0]
         with self._directory.lock:
@@ -78,11 +78,9 @@ class Relay:
         error = ActorDeadError("no actor of this key can be begun there")
         reply.set_exception((type(error), error, None))
 
-    def _reply(self, peer: Peer, question: int, max_bytes: int) -> Reply:
-        return Reply(question, lambda answer: peer.put(Kind.ANSWER, answer.pack()), max_bytes)
-
     def _answer(self, peer: Peer, body: memoryview) -> None:
-        reply = self._reply(peer, Question.unpack(body).number, _ANSWER_MAX_BYTES)
+        number = Question.unpack(body).number
+        reply = Reply(number, lambda answer: peer.put(Kind.ANSWER, answer.pack()), _ANSWER_MAX_BYTES)
         try:
             future = self._asked(decode(body[QUESTION_BYTES:]))
         except Exception as error:  # noqa: BLE001

@@ -5,18 +5,26 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from manifold.core.bodies import Kind, Outcome
 
-__all__ = ["Arrival", "LoneArrival", "Tally"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from manifold.errors import CodecError
+
+__all__ = ["Arrival", "AwaitedArrival", "LoneArrival", "Tally"]
 
 
 class Tally:
-    """Counts of recipients by cause, and of the bytes that wait for them. `changed` is called when news begin."""
+    """Counts of recipients by cause, and of the bytes that wait for them. `changed` is called when news begin.
 
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._lock = threading.Lock()
+    `complain` is told what there is to complain of, and what became of it.
+    """
+
+    def __init__(self, changed: Callable[[], None], complain: Callable[[str, str], None]) -> None:
+        self.lock = threading.Lock()
         self.changed = changed
+        self.complain = complain
         self._told = (0, 0, 0)
         self._is_told = True
         self._arrived_bytes = 0  # counted on the I/O thread alone
@@ -34,22 +42,23 @@ class Tally:
 
     def settle(self, cause: int, number: int, done_bytes: int) -> None:
         """Account for some recipients; with the last of a message, for its bytes."""
-        if self.count(cause, number, done_bytes):
+        with self.lock:
+            quiet = self.count(cause, number, done_bytes)
+        if quiet:
             self.changed()
 
     def count(self, cause: int, number: int, done_bytes: int) -> bool:
-        """The same without a word; whether `changed` is to be called now."""
-        with self._lock:
-            quiet, self._is_told = self._is_told, False
-            self.counts[cause] += number
-            self._done_bytes += done_bytes
+        """The same under the lock, and without a word; whether `changed` is to be called behind it."""
+        quiet, self._is_told = self._is_told, False
+        self.counts[cause] += number
+        self._done_bytes += done_bytes
         return quiet
 
     def fresh(self) -> tuple[int, int, int]:
         """Give what was not given before. A node never says of itself that it is unreachable."""
         if self._is_told:
             return 0, 0, 0
-        with self._lock:
+        with self.lock:
             self._is_told = True
             delivered, dead, shed, _ = self.counts
             before, self._told = self._told, (delivered, dead, shed)
@@ -77,43 +86,63 @@ class LoneArrival:
         """Account for the one."""
         self._tally.settle(cause, number, self._size_bytes)
 
+    def unreadable(self, error: CodecError) -> None:
+        """Complain of the message; whoever does so accounts for its recipients."""
+        self._tally.complain(f"a message that cannot be read here: {error}", "shed")
+
 
 class Arrival(LoneArrival):
-    """The same for any number of recipients: `complete` gets the counts, delivered, dead and shed, of all."""
+    """The same for any number of recipients."""
 
-    __slots__ = ("_complete", "_counts", "_lock", "_open")
+    __slots__ = ("_open",)
+
+    def __init__(self, tally: Tally, recipients: int, size_bytes: int, *, own: bool) -> None:
+        super().__init__(tally, size_bytes, own=own)
+        self._open = recipients
+        if not recipients:
+            self.settle("", 0, 0)
+
+    def settle(self, node: str, cause: int, number: int) -> None:  # noqa: ARG002
+        """Account for some recipients."""
+        with self._tally.lock:
+            quiet, _ = self._count(cause, number)
+        if quiet:
+            self._tally.changed()
+
+    def _count(self, cause: int, number: int) -> tuple[bool, bool]:
+        """Give whether the tally's `changed` is to be called, and whether these were the last."""
+        self._open -= number
+        is_last = not self._open
+        return self._tally.count(cause, number, self._size_bytes if is_last else 0), is_last
+
+
+class AwaitedArrival(Arrival):
+    """The same where the outcome is awaited, under the number `receipt`: `put` queues the frame that tells it."""
+
+    __slots__ = ("_counts", "_put", "_receipt")
 
     def __init__(
         self,
         tally: Tally,
         recipients: int,
         size_bytes: int,
-        complete: Callable[[list[int]], None] | None,
+        receipt: int,
+        put: Callable[[Kind, Sequence[bytes]], object],
         *,
         own: bool,
     ) -> None:
-        super().__init__(tally, size_bytes, own=own)
-        self._lock = threading.Lock()
-        self._open = recipients
         self._counts = [0, 0, 0, 0]
-        self._complete = complete
-        if not recipients:
-            tally.settle(0, 0, size_bytes)
-            self._close()
+        self._receipt = receipt
+        self._put = put
+        super().__init__(tally, recipients, size_bytes, own=own)
 
     def settle(self, node: str, cause: int, number: int) -> None:  # noqa: ARG002
-        """Account for some recipients."""
-        with self._lock:
+        """Account for some recipients; with the last, tell."""
+        with self._tally.lock:
             self._counts[cause] += number
-            self._open -= number
-            is_last = not self._open
+            quiet, is_last = self._count(cause, number)
         # Counted before the outcome is told, which may be compared with the counts; and both are sent in one go.
-        quiet = self._tally.count(cause, number, self._size_bytes if is_last else 0)
         if is_last:
-            self._close()
+            self._put(Kind.OUTCOME, Outcome(self._receipt, *self._counts).pack())
         if quiet:
             self._tally.changed()
-
-    def _close(self) -> None:
-        if self._complete is not None:
-            self._complete(self._counts)

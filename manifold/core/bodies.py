@@ -66,6 +66,11 @@ class Send(NamedTuple):
     ids: Sequence[int]
     message: bytes | memoryview
 
+    @staticmethod
+    def room(frame_max_bytes: int, message_bytes: int) -> int:
+        """Give how many recipients fit in a frame beside a message; below 0 if that alone does not."""
+        return (frame_max_bytes - _SEND.size - message_bytes) // 8
+
     def pack(self) -> list[bytes]:
         """Give the body, in parts."""
         return [_SEND.pack(0, self.receipt, len(self.ids)), pack_ids(self.ids), bytes(self.message)]
@@ -108,6 +113,11 @@ class AudienceChange(NamedTuple):
     audience: int
     join: int
     ids: Sequence[int]
+
+    @staticmethod
+    def room(frame_max_bytes: int) -> int:
+        """Give how many members fit in a frame."""
+        return (frame_max_bytes - _CHANGE.size) // 8
 
     def pack(self) -> list[bytes]:
         """Give the body, in parts."""
@@ -233,6 +243,11 @@ class Answer(NamedTuple):
     raised: bool
     value: bytes | memoryview
 
+    @staticmethod
+    def room(frame_max_bytes: int) -> int:
+        """Give how large a value fits in a frame."""
+        return frame_max_bytes - _ANSWER.size
+
     def pack(self) -> list[bytes]:
         """Give the body, in parts."""
         return [_ANSWER.pack(self.question, self.raised), bytes(self.value)]
@@ -261,14 +276,14 @@ class Watch(NamedTuple):
 
 
 class Down(NamedTuple):
-    """An actor that was watched has ended."""
+    """An actor that was watched has ended. What is over 1,000 bytes of the reason is left out: any frame holds that."""
 
     monitor: int
     reason: str
 
     def pack(self) -> list[bytes]:
         """Give the body, in parts."""
-        return [_DOWN.pack(self.monitor), self.reason.encode(errors="replace")]
+        return [_DOWN.pack(self.monitor), self.reason.encode(errors="replace")[:_REASON_MAX_BYTES]]
 
     @classmethod
     def unpack(cls, body: memoryview) -> Down:
@@ -314,6 +329,7 @@ class Members(NamedTuple):
         raise CodecError("members that are no list of node ids and addresses")
 
 
+_REASON_MAX_BYTES = 1000
 _SEND = Struct("<HQI")
 _AUDIENCE_SEND = Struct("<HQQI")
 _CHANGE = Struct("<QQ")

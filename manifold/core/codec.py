@@ -35,10 +35,19 @@ if TYPE_CHECKING:
 
     Function = Callable[[Any], object]
 
-__all__ = ["MAX_DEPTH", "decode", "encode", "register_own", "register_type"]
+__all__ = ["MAX_DEPTH", "Sealed", "decode", "encode", "register_own", "register_type"]
 
 MAX_DEPTH = 1024
 """How many containers and registered objects may stand inside each other: what msgpack's reader holds."""
+
+
+class Sealed(bytes):
+    """What `encode` gave, in the place of the message that it stands for: as a message it takes several times as much
+    memory. Whoever is to handle the message decodes it.
+    """
+
+    __slots__ = ()
+
 
 _USER_CODES = range(100)
 _PID, _STAMP, _TUPLE, _SET, _FROZENSET = range(100, 105)
@@ -345,7 +354,7 @@ def decode(data: bytes | memoryview) -> object:
     and registered types it runs with hooks in Python (3 us); where an int key stops it, a slower one starts
     over (5 us).
     """
-    data = data if type(data) is bytes else bytes(memoryview(data))
+    data = data if isinstance(data, bytes) else bytes(memoryview(data))
     try:
         # msgpack makes room for up to 10,000 items of every array that is open, whether there are any:
         # nested, that is 80 MB for 10 KB. So only a few that can claim more than 15 items are taken on trust.

@@ -1,7 +1,8 @@
 """The two directions of a link: `Outflow` keeps every frame until it is acknowledged, `Inflow` passes each on once.
 
-Bytes of frames are counted as they are on the wire, headers included; both sides count the same stream, so that
-credit is an offset in it and can be told again and again without harm.
+A frame costs what `frame_cost` says, on both sides alike: credit is an offset in the stream of these costs, and can be
+told again and again without harm. So what a receiver holds of frames that it has not handled, and what it has given
+credit for, are never more than its window.
 """
 
 from __future__ import annotations
@@ -10,7 +11,14 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING
 
-from manifold.core.frames import FRAME_HEADER_BYTES, PACKET_FRAMES_MAX, Ack, Garbage, encode_frame_header
+from manifold.core.frames import (
+    FRAME_COST_BYTES,
+    FRAME_HEADER_BYTES,
+    PACKET_FRAMES_MAX,
+    Ack,
+    Garbage,
+    encode_frame_header,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,12 +27,15 @@ if TYPE_CHECKING:
 
     Chunk = bytes | memoryview
     Entry = tuple[tuple[Chunk, ...], int, object]
-    """A frame to send: header and body in pieces, size on the wire, tag."""
+    """A frame to send: header and body in pieces, what it costs, tag."""
 
-__all__ = ["FRAME_COST_BYTES", "Inflow", "Outflow"]
+__all__ = ["Inflow", "Outflow", "frame_cost"]
 
-FRAME_COST_BYTES = 256
-"""What a frame that waits costs beside its bytes: the objects that hold it."""
+
+def frame_cost(body_bytes: int) -> int:
+    """Give what a frame with a body of so many bytes costs where it waits, to be sent or to be handled."""
+    return body_bytes + FRAME_HEADER_BYTES + FRAME_COST_BYTES
+
 
 _NONE = -1
 # A hello, an acknowledgement and a ping may go with them.
@@ -34,7 +45,7 @@ _TAKE_MAX = PACKET_FRAMES_MAX - 3
 class Outflow:
     """Frames on their way out: queued, then in flight until the peer says that it has them.
 
-    In flight are never more than `window_bytes`, and never what the peer gave no credit for.
+    In flight are never more than `window_bytes`, and never what the peer gave no credit for; bytes are costs here.
     """
 
     __slots__ = (
@@ -55,7 +66,7 @@ class Outflow:
         self._queue: deque[Entry] = deque()
         self._flight: deque[Entry] = deque()
         self.pending_bytes = 0
-        """What is kept in memory, queued and in flight, `FRAME_COST_BYTES` a frame included."""
+        """What is kept in memory, queued and in flight."""
         self.flight_bytes = 0
         self.acked = 0
         self.acked_bytes = 0
@@ -71,10 +82,9 @@ class Outflow:
 
     def put(self, kind: int, parts: Sequence[Chunk], size: int, tag: object) -> None:
         """Queue a frame whose body of `size` bytes comes in parts."""
-        size += FRAME_HEADER_BYTES
-        header = encode_frame_header(kind, size - FRAME_HEADER_BYTES)
-        self._queue.append(((header, *parts), size, tag))
-        self.pending_bytes += size + FRAME_COST_BYTES
+        cost = frame_cost(size)
+        self._queue.append(((encode_frame_header(kind, size), *parts), cost, tag))
+        self.pending_bytes += cost
 
     def room(self) -> int:
         """Give how many bytes more may be in flight."""
@@ -94,14 +104,14 @@ class Outflow:
         chunks: list[Chunk] = []
         room = start = self.room()
         for _ in range(min(_TAKE_MAX, len(queue))):
-            pieces, size, _ = entry = queue[0]
-            if size > room or (size > space and chunks):
+            pieces, cost, _ = entry = queue[0]
+            if cost > room or (cost - FRAME_COST_BYTES > space and chunks):
                 break
             queue.popleft()
             flight.append(entry)
             chunks += pieces
-            room -= size
-            space -= size
+            room -= cost
+            space -= cost - FRAME_COST_BYTES
         self.flight_bytes += start - room
         self.sent = max(self.sent, self.last())
         return chunks
@@ -114,12 +124,12 @@ class Outflow:
         for _ in range(seq - self.acked):
             # After a rewind, what is acknowledged may stand in the queue once more.
             if self._flight:
-                size = self._flight.popleft()[1]
-                self.flight_bytes -= size
+                cost = self._flight.popleft()[1]
+                self.flight_bytes -= cost
             else:
-                size = self._queue.popleft()[1]
-            self.acked_bytes += size
-            self.pending_bytes -= size + FRAME_COST_BYTES
+                cost = self._queue.popleft()[1]
+            self.acked_bytes += cost
+            self.pending_bytes -= cost
         self.acked = seq
         return self.pending_bytes < before
 
@@ -139,12 +149,13 @@ class Outflow:
         """What was sent again may be lost, too: heed the next request to send again."""
         self._rewound = _NONE
 
-    def refuse(self, size_max: int) -> list[object]:
-        """Drop frames larger than this from the queue, before any was sent; give their tags."""
-        refused = [entry for entry in self._queue if entry[1] > size_max]
+    def refuse(self, body_max_bytes: int) -> list[object]:
+        """Drop frames with larger bodies than this from the queue, before any was sent; give their tags."""
+        most = frame_cost(body_max_bytes)
+        refused = [entry for entry in self._queue if entry[1] > most]
         if refused:
-            self._queue = deque(entry for entry in self._queue if entry[1] <= size_max)
-            self.pending_bytes -= sum(size + FRAME_COST_BYTES for _, size, _ in refused)
+            self._queue = deque(entry for entry in self._queue if entry[1] <= most)
+            self.pending_bytes -= sum(cost for _, cost, _ in refused)
         return [tag for _, _, tag in refused]
 
     def tags(self) -> list[object]:
@@ -192,9 +203,9 @@ class Inflow:
     def check(self, packet: Packet) -> None:
         """Raise Garbage if the peer sends more than it was given credit for."""
         known = self.received + 1 - packet.first
-        size = packet.frames_bytes - _wire_bytes(packet.frames[:known]) if known > 0 else packet.frames_bytes
-        if self.received_bytes + size > self.credit:
-            raise Garbage(f"frames of {size} bytes after {self.received_bytes} exceed the credit of {self.credit}")
+        cost = _cost(packet) - (_cost_of(packet.frames[:known]) if known > 0 else 0)
+        if self.received_bytes + cost > self.credit:
+            raise Garbage(f"frames that cost {cost} after {self.received_bytes} exceed the credit of {self.credit}")
 
     def accept(self, packet: Packet, now: float) -> list[Frame]:
         """Give the frames that are new, if none is missing before them."""
@@ -205,7 +216,7 @@ class Inflow:
             return []
         fresh = packet.frames[known:] if known else packet.frames
         self.received += len(fresh)
-        self.received_bytes += _wire_bytes(fresh) if known else packet.frames_bytes
+        self.received_bytes += _cost_of(fresh) if known else _cost(packet)
         urgent = self.received_bytes - self._told_bytes >= self._window_bytes // 4
         self.owe(now if urgent else now + self._ack_delay_s)
         return fresh
@@ -252,5 +263,9 @@ class Inflow:
         return ack
 
 
-def _wire_bytes(frames: Sequence[Frame]) -> int:
-    return sum([len(body) for _, body in frames]) + FRAME_HEADER_BYTES * len(frames)
+def _cost(packet: Packet) -> int:
+    return packet.frames_bytes + FRAME_COST_BYTES * len(packet.frames)
+
+
+def _cost_of(frames: Sequence[Frame]) -> int:
+    return sum([frame_cost(len(body)) for _, body in frames])

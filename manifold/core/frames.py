@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ACK",
     "FIRST_SEQUENCED",
+    "FRAME_COST_BYTES",
     "FRAME_HEADER_BYTES",
     "GOODBYE",
     "HELLO",
@@ -88,6 +89,8 @@ _OWN_MAX = {HELLO: 1024 * 1024, GOODBYE: 1024}
 
 PACKET_HEADER_BYTES = _HEADER.size
 FRAME_HEADER_BYTES = _FRAME.size
+FRAME_COST_BYTES = 352
+"""What a frame that waits costs beside its bytes on the wire, at both ends: the objects that hold it, as measured."""
 PACKET_FRAMES_MAX = 4096
 """How many frames one packet may hold: empty ones cost 5 bytes to send and 300 to receive."""
 HELLO_MAX_BYTES = _OWN_MAX[HELLO]
@@ -158,7 +161,7 @@ class Ack(NamedTuple):
     seq: int = 0
     """All sequenced frames up to this number have arrived."""
     credit: int = 0
-    """How many bytes of sequenced frames, headers included, the peer may send in all."""
+    """What the sequenced frames that the peer may send cost in all: their bytes, headers included, and 352 each."""
     delivered: int = 0
     """How many recipients were settled so, in all; `dead` and `shed` the same."""
     dead: int = 0
@@ -320,7 +323,7 @@ def _decode_hello(body: memoryview) -> Hello:
     try:
         fields: Any = decode(body)
         limits = {_typed(name, str): _typed(value, int) for name, value in fields["limits"].items()}
-        if min(limits["frame_max_bytes"], limits["window_bytes"]) <= FRAME_HEADER_BYTES:
+        if min(limits["frame_max_bytes"], limits["window_bytes"] - FRAME_COST_BYTES) <= FRAME_HEADER_BYTES:
             raise Garbage(f"a hello with limits of {limits}")
         members = tuple((_typed(node, str), _typed(address, str)) for node, address in fields["members"])
         return Hello(_typed(fields["node"], str), _typed(fields["addr"], str), limits, members)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from manifold.core.flow import Inflow, Outflow
+from manifold.core.flow import Inflow, Outflow, frame_cost
 from manifold.core.frames import (
     FIRST_SEQUENCED,
     FRAME_HEADER_BYTES,
@@ -66,7 +66,6 @@ class Link:
 
     __slots__ = (
         "_ask_alive",
-        "_frame_max_bytes",
         "_goodbye",
         "_greet",
         "_hello_at",
@@ -83,6 +82,7 @@ class Link:
         "_reset_at",
         "_settled",
         "_stretch",
+        "frame_max_bytes",
         "heard_at",
         "peer",
         "peer_session",
@@ -110,7 +110,8 @@ class Link:
         self.peer_session = 0
         self._out = Outflow(limits.window_bytes)
         self._in = Inflow(limits.window_bytes, limits.ack_delay_s)
-        self._frame_max_bytes = limits.frame_max_bytes
+        self.frame_max_bytes = limits.frame_max_bytes
+        """The largest body of a frame that is taken to be sent; once the link is up, what the peer takes, too."""
         self._low_water_bytes = limits.outbox_max_bytes * limits.drain_below
         self._settled = (0, 0, 0)
         self._stretch = 1 + jitter / 4
@@ -132,12 +133,12 @@ class Link:
 
     @property
     def pending_bytes(self) -> int:
-        """What waits to be sent or acknowledged, 256 bytes a frame added."""
+        """What waits to be sent or acknowledged, 352 bytes a frame added."""
         return self._out.pending_bytes
 
     @property
     def in_flight_bytes(self) -> int:
-        """What was sent and is not acknowledged: `window_bytes` at most."""
+        """What was sent and is not acknowledged, 352 bytes a frame added: `window_bytes` at most."""
         return self._out.flight_bytes
 
     @property
@@ -169,8 +170,8 @@ class Link:
         """
         out = self._out
         size = sum(map(len, parts))
-        if size > self._frame_max_bytes:
-            raise FrameTooLarge(size, self._frame_max_bytes)
+        if size > self.frame_max_bytes:
+            raise FrameTooLarge(size, self.frame_max_bytes)
         if must_fit and out.pending_bytes >= self._limits.outbox_max_bytes:
             raise LinkFull(f"{out.pending_bytes} bytes wait; LinkLimits.outbox_max_bytes lets no more in")
         if self.state is State.DOWN:
@@ -184,9 +185,10 @@ class Link:
         self._in.settle(delivered, dead, shed, now)
 
     def backlog(self, size_bytes: int, now: float) -> None:
-        """Say how much waits at this side. The peer gets credit for what came in and `window_bytes` less this.
+        """Say how much waits at this side, by `flow.frame_cost`.
 
-        Say it after the events of `receive_packet` were taken, and before `packets_to_send`.
+        The peer gets credit for what came in and `window_bytes` less this. Say it after the events of `receive_packet`
+        were taken, and before `packets_to_send`.
         """
         self._in.backlog(size_bytes, now)
 
@@ -242,7 +244,7 @@ class Link:
             return packets
         controls = self._controls(now)
         if self.state is State.UP:
-            packets += self._frame_packets(controls, min(max_packet_bytes, self._frame_max_bytes + FRAME_HEADER_BYTES))
+            packets += self._frame_packets(controls, min(max_packet_bytes, self.frame_max_bytes + FRAME_HEADER_BYTES))
             self._plan_pings(now, is_sending=bool(packets))
         elif controls:
             packets.append(encode_packet(self.session, self._greet, 0, controls))
@@ -385,10 +387,10 @@ class Link:
         """The peer knows our session: say no more hello, and heed what it takes."""
         assert self.peer is not None
         window_bytes, frame_max_bytes = self.peer.limits["window_bytes"], self.peer.limits["frame_max_bytes"]
-        self._frame_max_bytes = min(self._frame_max_bytes, frame_max_bytes, window_bytes - FRAME_HEADER_BYTES)
+        self.frame_max_bytes = min(self.frame_max_bytes, frame_max_bytes, window_bytes - frame_cost(0))
         self._out.credit = window_bytes
         self._hello_at = inf
-        refused = self._out.refuse(self._frame_max_bytes + FRAME_HEADER_BYTES)
+        refused = self._out.refuse(self.frame_max_bytes)
         return [*self._move(Input.ECHO), *map(Refused, refused)]
 
     def _on_news(self, packet: Packet, now: float) -> list[Event]:

@@ -24,7 +24,8 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import NamedTuple
 
-from manifold.core.frames import FRAME_HEADER_BYTES, Frame, Hello
+from manifold.core.flow import frame_cost
+from manifold.core.frames import Frame, Hello
 from manifold.errors import ManifoldError
 
 __all__ = [
@@ -67,11 +68,11 @@ class LinkLimits:
     """The largest body of a frame, sent or received. A peer that takes less is sent less."""
 
     window_bytes: int = 32 * _MIB
-    """How much may be in flight, to the peer and, as the credit it gets, from it; bounds what the owner of this side
-    holds of frames it was given and has not handled. Above `frame_max_bytes`."""
+    """How much may be in flight, to the peer and, as the credit it gets, from it, 352 bytes a frame added; bounds what
+    the owner of this side holds of frames it was given and has not handled. 357 or more above `frame_max_bytes`."""
 
     outbox_max_bytes: int = 64 * _MIB
-    """What may wait to be sent or acknowledged, 256 bytes a frame added. One frame may overshoot it."""
+    """What may wait to be sent or acknowledged, 352 bytes a frame added. One frame may overshoot it."""
 
     drain_below: float = 0.5
     """`Room` comes when what waits falls below this share of `outbox_max_bytes`."""
@@ -99,8 +100,8 @@ class LinkLimits:
         for field in fields(self):
             if not getattr(self, field.name) > 0:
                 raise ValueError(f"LinkLimits.{field.name} must be above 0, not {getattr(self, field.name)!r}")
-        if self.window_bytes < self.frame_max_bytes + FRAME_HEADER_BYTES:
-            raise ValueError(f"LinkLimits.window_bytes must be {FRAME_HEADER_BYTES} above frame_max_bytes, or more")
+        if self.window_bytes < frame_cost(self.frame_max_bytes):
+            raise ValueError(f"LinkLimits.window_bytes must be {frame_cost(0)} above frame_max_bytes, or more")
         if self.node_down_after_s < 3 * self.ping_period_s:
             raise ValueError("LinkLimits.node_down_after_s must be three times ping_period_s, or more")
 

@@ -101,35 +101,32 @@ class Audience:
             receipt.expect(sum(counts.values()))
         return counts
 
-    def _send(self, message: Any, receipt: Settles | None, data: bytes | None, wire: bytes | None) -> dict[str, int]:
+    def _send(self, message: Any, receipt: Settles | None, wire: bytes | None) -> dict[str, int]:
         """Hand a message to every member; give how many were shed, by node."""
         with self._here.lock, self._away.lock:
             counts = self._counts(receipt)
-            return self._hand_out(message, receipt, data, wire, counts, sum(counts.values()))
+            return self._hand_out(message, receipt, wire, counts, sum(counts.values()))
 
     def _count(self, receipt: Settles | None) -> dict[str, int]:
         """Give what `_send_counted` wants to know, of a send that has to wait for others before it."""
         with self._here.lock, self._away.lock:
             return self._counts(receipt)
 
-    def _send_counted(
-        self, message: Any, receipt: Settles | None, data: bytes | None, wire: bytes | None, counts: dict[str, int]
-    ) -> None:
+    def _send_counted(self, message: Any, receipt: Settles | None, wire: bytes | None, counts: dict[str, int]) -> None:
         """Hand out what was counted as sent before. Members that have ended since are counted dead."""
         with self._here.lock, self._away.lock:
-            self._hand_out(message, receipt, data, wire, counts, 0)
+            self._hand_out(message, receipt, wire, counts, 0)
 
     def _hand_out(
         self,
         message: Any,
         receipt: Settles | None,
-        data: bytes | None,
         wire: bytes | None,
         counts: dict[str, int],
         uncounted: int,
     ) -> dict[str, int]:
         here = self._node.id
-        shed = {here: self._here.send(message, receipt, data, counts[here], uncounted)}
+        shed = {here: self._here.send(message, receipt, counts[here], uncounted)}
         for node, members in counts.items():
             if node != here and members:
                 shed[node] = self._away.send(node, members, wire or b"", receipt)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from manifold.core.codec import decode
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -13,44 +11,24 @@ if TYPE_CHECKING:
     from manifold.delivery.worker import Worker
     from manifold.ports import Settles
 
-__all__ = ["Batch", "Packed", "Part", "PartBatch", "opened"]
-
-_CLOSED = object()
-
-
-class Packed:
-    """An encoded message for one worker, whose recipients share one decoded copy."""
-
-    __slots__ = ("_data", "_message")
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._message: Any = _CLOSED
-
-    def open(self) -> Any:
-        if self._message is _CLOSED:
-            self._message = decode(self._data)
-        return self._message
-
-
-def opened(message: Any) -> Any:
-    """Give the message itself, decoded if it was packed."""
-    return message.open() if type(message) is Packed else message
+__all__ = ["Batch", "Part", "PartBatch"]
 
 
 class Batch:
     """One message for a list of actors, which may hold one of them twice.
 
     `version` is the worker's, read before the list was made: while it stands, every actor in the list is there.
+    `content` is the message as it waits, perhaps encoded; so it waits on in the inboxes of those who are busy.
     """
 
-    __slots__ = ("actors", "at", "cost", "delivered", "is_async", "message", "outside", "receipt", "version")
+    __slots__ = ("actors", "at", "content", "cost", "delivered", "is_async", "message", "outside", "receipt", "version")
 
     def __init__(
-        self, actors: Sequence[Actor], message: Any, receipt: Settles | None, version: int, cost: int, is_async: bool
+        self, actors: Sequence[Actor], content: Any, receipt: Settles | None, version: int, cost: int, is_async: bool
     ) -> None:
         self.actors = actors
-        self.message = message
+        self.content = content
+        self.message: Any = None
         self.receipt = receipt
         self.version = version
         self.cost = cost
@@ -59,10 +37,9 @@ class Batch:
         self.delivered = 0
         self.outside = 0
 
-    def open(self, worker: Worker) -> None:  # noqa: ARG002
-        """Make ready; called before every chunk."""
-        if type(self.message) is Packed:
-            self.message = self.message.open()
+    def open(self, worker: Worker) -> None:
+        """Make ready; called before the first chunk. CodecError, and nothing is changed, if it cannot be read."""
+        self.message = worker.opened(self.content)
 
     def close(self, worker: Worker) -> None:
         """The last chunk was handled."""
@@ -77,17 +54,16 @@ class PartBatch(Batch):
 
     __slots__ = ("began_at", "part")
 
-    def __init__(self, part: Part, message: Any, receipt: Settles | None, cost: int, is_async: bool) -> None:
-        super().__init__((), message, receipt, -1, cost, is_async)
+    def __init__(self, part: Part, content: Any, receipt: Settles | None, cost: int, is_async: bool) -> None:
+        super().__init__((), content, receipt, -1, cost, is_async)
         self.part = part
         self.began_at = -1
 
     def open(self, worker: Worker) -> None:
         super().open(worker)
-        if not self.at:
-            self.actors = self.part.actors
-            self.began_at = worker.version
-            self.version = worker.version if self.part.checked_at == worker.version else -1
+        self.actors = self.part.actors
+        self.began_at = worker.version
+        self.version = worker.version if self.part.checked_at == worker.version else -1
 
     def close(self, worker: Worker) -> None:
         # Nobody was elsewhere when it began, and nobody has ended since: all of them are there.

@@ -19,7 +19,7 @@ from manifold.core.hashing import SLOT_MASK, mint_id
 from manifold.core.pid import PID, link
 from manifold.core.routing import assign, reassign
 from manifold.delivery import life
-from manifold.delivery.batch import Batch, Packed
+from manifold.delivery.batch import Batch
 from manifold.delivery.loops import CANCEL_S, LoopThread
 from manifold.delivery.queues import HANDOFF_BYTES, RECIPIENT_BYTES, Elsewhere, Queues
 from manifold.delivery.roster import Roster
@@ -238,21 +238,20 @@ class Partitioner(Queues):
     # To many.
 
     def send_running(
-        self, recipients: Sequence[PID], message: Any, receipt: Settles | None, data: bytes | None, uncounted: int
+        self, recipients: Sequence[PID], message: Any, receipt: Settles | None, uncounted: int
     ) -> int | None:
         """Queue a message for actors that all run here, one batch per worker; how many were shed.
 
-        None, with nothing done, when one of the recipients is anything else. `data` is the encoded message if they are
-        to get copies; `uncounted` is how many are not counted as sent yet.
+        None, with nothing done, when one of the recipients is anything else. Of a `Sealed` message they get copies.
+        `uncounted` is how many are not counted as sent yet.
         """
-        return self._send_split(partial(self._split, recipients), message, receipt, data, uncounted)
+        return self._send_split(partial(self._split, recipients), message, receipt, uncounted)
 
     def _send_split(
         self,
         split: Callable[[int], Lanes | None],
         message: Any,
         receipt: Settles | None,
-        data: bytes | None,
         uncounted: int,
     ) -> int | None:
         while True:
@@ -263,17 +262,15 @@ class Partitioner(Queues):
             with self.lock:
                 if epoch == self.epoch:
                     self.sent += uncounted
-                    return self._queue_lanes(lanes, versions, message, receipt, data)
+                    return self._queue_lanes(lanes, versions, message, receipt)
 
-    def send(self, pids: Sequence[PID], message: Any, receipt: Settles | None, data: bytes | None) -> int:
+    def send(self, pids: Sequence[PID], message: Any, receipt: Settles | None) -> int:
         """The same for any PIDs of this node (copies, actors that have ended or are not started yet); not counting."""
         return self._send_found(
-            lambda: [actor for pid in pids if (actor := self.find(pid)) is not None], len(pids), message, receipt, data
+            lambda: [actor for pid in pids if (actor := self.find(pid)) is not None], len(pids), message, receipt
         )
 
-    def _send_found(
-        self, find: Callable[[], list[Actor]], number: int, message: Any, receipt: Settles | None, data: bytes | None
-    ) -> int:
+    def _send_found(self, find: Callable[[], list[Actor]], number: int, message: Any, receipt: Settles | None) -> int:
         """Queue a message for those of `number` recipients that are found; how many were shed. The others are dead."""
         while True:
             epoch = self.epoch
@@ -285,16 +282,15 @@ class Partitioner(Queues):
             with self.lock:
                 if epoch == self.epoch:
                     self.bury(number - len(found), receipt)
-                    shed = self._queue_lanes(lanes, versions, message, receipt, data)
-                    content = message if data is None else Packed(data)
-                    return shed + sum(not self._post(actor, content, None, receipt) for actor in unplaced)
+                    shed = self._queue_lanes(lanes, versions, message, receipt)
+                    return shed + sum(not self._post(actor, message, None, receipt) for actor in unplaced)
 
     # What comes from other nodes, where it was counted as sent. All of it has a receipt, or what stands for one.
 
     def take(self, ids: Sequence[int], message: Any, receipt: Settles) -> None:
         """Queue a message for the actors with these ids."""
-        if self._send_split(partial(self._split_ids, ids), message, receipt, None, 0) is None:
-            self._send_found(lambda: self._find_all(ids), len(ids), message, receipt, None)
+        if self._send_split(partial(self._split_ids, ids), message, receipt, 0) is None:
+            self._send_found(lambda: self._find_all(ids), len(ids), message, receipt)
 
     def _find_all(self, ids: Sequence[int]) -> list[Actor]:
         return [actor for number in ids if (actor := self._find(number)) is not None]
@@ -350,9 +346,7 @@ class Partitioner(Queues):
             return None
         return lanes, unplaced
 
-    def _queue_lanes(
-        self, lanes: Lanes, versions: Sequence[int], message: Any, receipt: Settles | None, data: bytes | None
-    ) -> int:
+    def _queue_lanes(self, lanes: Lanes, versions: Sequence[int], message: Any, receipt: Settles | None) -> int:
         shed = 0
         for worker, version, plain, busying in zip(self.workers, versions, lanes[::2], lanes[1::2], strict=True):
             if not (plain or busying):
@@ -360,12 +354,11 @@ class Partitioner(Queues):
             if self.full(worker):
                 shed += len(plain) + len(busying)
                 continue
-            content = message if data is None else Packed(data)
             for actors, is_async in ((plain, False), (busying, True)):
                 if actors:
                     cost = HANDOFF_BYTES + RECIPIENT_BYTES * len(actors)
-                    self.queue_batch(worker, Batch(actors, content, receipt, version, cost, is_async), len(actors))
-            self.wake(worker)
+                    batch = Batch(actors, message, receipt, version, cost, is_async)
+                    self.queue_message(worker, (Worker.batch, batch), cost, receipt, len(actors))
         return self.refuse(shed, receipt)
 
     def lane(self, actor: Actor) -> int:

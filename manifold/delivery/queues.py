@@ -7,19 +7,18 @@ settled; so that is read before what was sent.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from manifold.actors import Future
 from manifold.delivery.counts import Stats
-from manifold.delivery.worker import Worker
 from manifold.errors import Overloaded
 from manifold.ports import DEAD, SHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from manifold.delivery.batch import Batch
     from manifold.delivery.offload import Offload
+    from manifold.delivery.worker import Entry, Worker
     from manifold.limits import Limits
     from manifold.ports import Host, Settles
 
@@ -50,12 +49,13 @@ class Queues:
 
     # Queueing. All under the lock.
 
-    def queue_batch(self, worker: Worker, batch: Batch, recipients: int) -> None:
-        """Queue a batch; the worker is to be woken afterwards."""
-        worker.queued_bytes += batch.cost
-        worker.queue.append((Worker.batch, batch))
-        if batch.receipt is not None and batch.receipt.own:
-            batch.receipt.await_thread(worker.thread, recipients)
+    def queue_message(self, worker: Worker, entry: Entry, cost: int, receipt: Settles | None, recipients: int) -> None:
+        """Queue a message for some recipients on one worker."""
+        worker.queued_bytes += cost
+        worker.queue.append(entry)
+        if receipt is not None and receipt.own:
+            receipt.await_thread(worker.thread, recipients)
+        self.wake(worker)
 
     def wake(self, worker: Worker) -> None:
         """Have a worker look at its queue, if it rests."""
@@ -63,7 +63,7 @@ class Queues:
             worker.awake = True
             worker.wake()
 
-    def queue_change(self, index: int, entry: tuple[Any, ...], cost: int) -> None:
+    def queue_change(self, index: int, entry: Entry, cost: int) -> None:
         """Queue a change of an audience's part."""
         worker = self.workers[index]
         worker.queued_bytes += cost

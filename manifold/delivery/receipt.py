@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -15,7 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any
 
-__all__ = ["Receipt"]
+    from manifold.errors import CodecError
+
+__all__ = ["Receipt", "log_unreadable"]
+
+logger = logging.getLogger("manifold")
+
+
+def log_unreadable(error: CodecError) -> None:
+    """Complain of a message of this process, encoded for copies of it, that cannot be decoded."""
+    logger.error("a message that was encoded here cannot be read here, and was shed: %s", error)
 
 
 class Receipt:
@@ -61,6 +71,10 @@ class Receipt:
             complete = not self._open
         if complete:
             self._done.set({node: Outcome(*counts) for node, counts in self._counts.items()})
+
+    def unreadable(self, error: CodecError) -> None:
+        """Complain of the message; whoever does so accounts for its recipients."""
+        log_unreadable(error)
 
     def done(self) -> bool:
         """Tell whether every recipient is accounted for."""

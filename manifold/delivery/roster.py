@@ -10,7 +10,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from manifold.core.audience import Replica
-from manifold.delivery.batch import Packed, Part, PartBatch
+from manifold.delivery.batch import Part
 from manifold.delivery.queues import HANDOFF_BYTES, RECIPIENT_BYTES
 from manifold.delivery.worker import Worker
 
@@ -102,7 +102,7 @@ class Roster:
         """Tell whether the sender of a message counts fewer members than there are. Under the roster's lock."""
         return self._replica.ended(counted) < 0
 
-    def send(self, message: Any, receipt: Settles | None, data: bytes | None, counted: int, uncounted: int) -> int:
+    def send(self, message: Any, receipt: Settles | None, counted: int, uncounted: int) -> int:
         """Queue a message for every member; how many were shed. Under the roster's lock.
 
         `counted` is how many members its sender counted: those that ended since are counted dead. `uncounted` of
@@ -112,20 +112,18 @@ class Roster:
             self._node.sent += uncounted
             self._node.bury(self._replica.ended(counted), receipt)
             self._follow_resize()
-            shed = sum(self._send_part(lane, part, message, receipt, data) for lane, part in self._parts.items())
-            return self._node.refuse(shed, receipt)
+            return self._node.refuse(self._send_parts(message, receipt), receipt)
 
-    def _send_part(self, lane: int, part: Part, message: Any, receipt: Settles | None, data: bytes | None) -> int:
-        worker = self._node.workers[lane >> 1]
-        if self._node.full(worker):
-            return part.counted
-        if part.counted:
-            content = message if data is None else Packed(data)
-            self._node.queue_batch(
-                worker, PartBatch(part, content, receipt, HANDOFF_BYTES, bool(lane & 1)), part.counted
-            )
-            self._node.wake(worker)
-        return 0
+    def _send_parts(self, message: Any, receipt: Settles | None) -> int:
+        node, parts, shed = self._node, self._parts, 0
+        entry = (Worker.parts, parts, message, receipt, HANDOFF_BYTES)  # one for all workers
+        for worker in node.workers:
+            counted = sum(parts[lane].counted for lane in worker.lanes if lane in parts)
+            if node.full(worker):
+                shed += counted
+            elif counted:
+                node.queue_message(worker, entry, HANDOFF_BYTES, receipt, counted)
+        return shed
 
     def _let_go(self) -> None:
         # No lock: this may run inside any other code, where the garbage collector found the roster.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from manifold.actors import ActorDeadError, AnyRef, Future, Placed
 from manifold.actors.foreign import pid_of
-from manifold.core.codec import encode
+from manifold.core.codec import Sealed, encode
 from manifold.core.pid import PID
 from manifold.core.routing import node_of
 from manifold.delivery.audience import Audience
@@ -41,19 +41,20 @@ class Sender:
             self._send_one(to, message)
             return None
         _check_modes(pack_mode, send_mode)
-        data = self._encode(message) if pack_mode == "binary" else None
+        if pack_mode == "binary":
+            message = Sealed(self._encode(message))
         track = Receipt() if receipt else None
         later = send_mode == "offload" or self._node.offload.holds()
         if type(to) is Audience:
-            self._send_audience(to, message, track, data)
+            self._send_audience(to, message, track)
         elif (refs := _placed(to)) is not None:
-            self._send_keyed(refs, message, track, data, later=later)
+            self._send_keyed(refs, message, track, later=later)
         elif type(to) is str and to:
-            self._send_named(to, message, track, data, later=later)
+            self._send_named(to, message, track, later=later)
         elif later:
-            self._send_later(self._copied(to), message, track, data)
+            self._send_later(self._copied(to), message, track)
         else:
-            self._send_list(to, message, track, data)
+            self._send_list(to, message, track)
         return track
 
     def ask(self, pid: Any, message: Any, timeout_s: float | None) -> Future[Any]:
@@ -94,26 +95,24 @@ class Sender:
 
     # By name. What the same thread sends after a name that has to be looked up waits behind it.
 
-    def _send_named(self, name: str, message: Any, track: Receipt | None, data: bytes | None, *, later: bool) -> None:
+    def _send_named(self, name: str, message: Any, track: Receipt | None, *, later: bool) -> None:
         pid = self._node.host.directory.known(name)
         if pid is not None and not later:
-            self._send_list((pid,), message, track, data)
+            self._send_list((pid,), message, track)
             return
-        wire = data or self._encoded(message)
+        wire = self._encoded(message)
         if track is not None:
             track.expect(1)
         self._node.count_sent(1)
-        act = lambda pid: self._send_to_holder(pid, message, track, data, wire)  # noqa: E731
+        act = lambda pid: self._send_to_holder(pid, message, track, wire)  # noqa: E731
         self._when_found(name, act, HANDOFF_BYTES + len(wire or b""))
 
-    def _send_to_holder(
-        self, pid: PID | None, message: Any, track: Receipt | None, data: bytes | None, wire: bytes | None
-    ) -> None:
+    def _send_to_holder(self, pid: PID | None, message: Any, track: Receipt | None, wire: bytes | None) -> None:
         if pid is None or (wire is None and not self._is_here(pid)):
             with self._node.lock:
                 self._node.bury(1, track)
         else:
-            self._send_counted([pid], message, track, data, wire)
+            self._send_counted([pid], message, track, wire)
 
     def _encoded(self, message: Any) -> bytes | None:
         """Encode what may have to travel; None for what cannot: nobody but an actor of this process can get it."""
@@ -155,19 +154,17 @@ class Sender:
         offload.put(lambda: act(found[0]), cost, sender)
         self._node.host.directory.find(name, on_found)
 
-    def _send_keyed(
-        self, refs: Sequence[Placed], message: Any, track: Receipt | None, data: bytes | None, *, later: bool
-    ) -> None:
+    def _send_keyed(self, refs: Sequence[Placed], message: Any, track: Receipt | None, *, later: bool) -> None:
         directory = self._node.host.directory
-        wire = data or (self._encode(message) if directory.is_far(refs) else None)
+        wire = self._encode(message) if type(message) is Sealed or directory.is_far(refs) else None
         if track is not None:
             track.expect(len(refs))
         if later:
             self._node.count_sent(len(refs))
-            act = lambda: directory.send(refs, message, wire, track, data, uncounted=0)  # noqa: E731
+            act = lambda: directory.send(refs, message, wire, track, uncounted=0)  # noqa: E731
             self._node.offload.put(act, HANDOFF_BYTES + len(wire or b""))
         else:
-            self._raise_if(directory.send(refs, message, wire, track, data, uncounted=len(refs)))
+            self._raise_if(directory.send(refs, message, wire, track, uncounted=len(refs)))
 
     # What the directory hands in: for actors of this node, found by key.
 
@@ -178,13 +175,12 @@ class Sender:
         message: Any,
         wire: bytes | None,
         receipt: Receipt | None,
-        data: bytes | None,
     ) -> dict[str, int]:
         """Hand a message to actors of this node, of `number` that were meant; how many were shed. Not counting."""
         if number > len(pids):
             with self._node.lock:
                 self._node.bury(number - len(pids), receipt)
-        return self._send_any(pids, message, receipt, data, uncounted=0, wire=wire)
+        return self._send_any(pids, message, receipt, uncounted=0, wire=wire)
 
     def ask_in(self, pid: PID | None, message: Any, future: Future[Any]) -> None:
         """Ask an actor of this node, if there is one."""
@@ -198,33 +194,32 @@ class Sender:
         if actor is not None and pid.node == self._node.host.id:
             self._node.post(actor, message)
         elif self._node.offload.holds():
-            self._send_later([pid], message, None, None)
+            self._send_later([pid], message, None)
         elif (place := self._node.host.places.of(pid)) != self._node.host.id:
             wire = self._encode(message)
             self._node.count_sent(1)
             self._raise_if({place: self._node.host.cluster.send(place, (pid.id,), wire, None)})
         else:
-            self._raise_if(self._send_any([pid], message, None, None, uncounted=1))
+            self._raise_if(self._send_any([pid], message, None, uncounted=1))
 
-    def _send_list(self, to: Any, message: Any, track: Receipt | None, data: bytes | None) -> None:
+    def _send_list(self, to: Any, message: Any, track: Receipt | None) -> None:
         recipients = _listed(to)
         if track is not None:
             track.expect(len(recipients))
-        shed = self._node.send_running(recipients, message, track, data, len(recipients))
+        shed = self._node.send_running(recipients, message, track, len(recipients))
         if shed is not None:
             self._raise_if({self._node.host.id: shed})
             return
         pids = self._resolved(recipients)
         if track is not None:
             track.expect(len(pids))
-        self._raise_if(self._send_any(pids, message, track, data, uncounted=len(pids)))
+        self._raise_if(self._send_any(pids, message, track, uncounted=len(pids)))
 
     def _send_any(
         self,
         pids: Sequence[PID],
         message: Any,
         track: Receipt | None,
-        data: bytes | None,
         *,
         uncounted: int,
         wire: bytes | None = None,
@@ -232,29 +227,29 @@ class Sender:
         """Hand a message to recipients anywhere; how many were shed, by node."""
         groups = self._node.host.places.group(pids)
         here = groups.pop(self._node.host.id, None)
-        wire = (wire or data or self._encode(message)) if groups else None
+        wire = (wire or self._encode(message)) if groups else None
         self._node.count_sent(uncounted)
         shed = {}
         for node, those in groups.items():
             shed[node] = self._node.host.cluster.send(node, [pid.id for pid in those], wire or b"", track)
         if here:
-            shed[self._node.host.id] = self._node.send(here, message, track, data)
+            shed[self._node.host.id] = self._node.send(here, message, track)
         return shed
 
-    def _send_audience(self, audience: Audience, message: Any, track: Receipt | None, data: bytes | None) -> None:
-        wire = (data or self._encode(message)) if len(audience._away) else None
+    def _send_audience(self, audience: Audience, message: Any, track: Receipt | None) -> None:
+        wire = self._encode(message) if len(audience._away) else None
         if self._node.offload.holds():
             counts = audience._count(track)
             self._node.count_sent(sum(counts.values()))
             self._node.offload.put(
-                lambda: audience._send_counted(message, track, data, wire, counts), HANDOFF_BYTES + len(wire or b"")
+                lambda: audience._send_counted(message, track, wire, counts), HANDOFF_BYTES + len(wire or b"")
             )
         else:
-            self._raise_if(audience._send(message, track, data, wire))
+            self._raise_if(audience._send(message, track, wire))
 
-    def _send_later(self, pids: Sequence[PID], message: Any, track: Receipt | None, data: bytes | None) -> None:
+    def _send_later(self, pids: Sequence[PID], message: Any, track: Receipt | None) -> None:
         number = len(pids)
-        wire = data or self._wire(pids, message)
+        wire = self._wire(pids, message)
         if track is not None:
             track.expect(number)
         self._node.count_sent(number)
@@ -262,7 +257,7 @@ class Sender:
             self._node.give_up(SHED, number, track)
             raise Overloaded([self._node.host.id], number, "the offload queue")
         cost = HANDOFF_BYTES + RECIPIENT_BYTES * number
-        self._node.offload.put(lambda: self._send_counted(pids, message, track, data, wire), cost)
+        self._node.offload.put(lambda: self._send_counted(pids, message, track, wire), cost)
 
     def _wire(self, pids: Sequence[PID], message: Any) -> bytes | None:
         """Encode what will be handed out later; here, because its sender has to hear if it cannot be.
@@ -276,11 +271,9 @@ class Sender:
                 raise
             return None
 
-    def _send_counted(
-        self, pids: Sequence[PID], message: Any, track: Receipt | None, data: bytes | None, wire: bytes | None
-    ) -> None:
-        if self._node.send_running(pids, message, track, data, 0) is None:
-            self._send_any(pids, message, track, data, uncounted=0, wire=wire)
+    def _send_counted(self, pids: Sequence[PID], message: Any, track: Receipt | None, wire: bytes | None) -> None:
+        if self._node.send_running(pids, message, track, 0) is None:
+            self._send_any(pids, message, track, uncounted=0, wire=wire)
 
     def checked(self, to: Any) -> list[PID] | Audience:
         """Give a list of PIDs that nobody else changes, or the audience."""
@@ -313,6 +306,8 @@ class Sender:
         return self._node.host.places.of(pid) == self._node.host.id
 
     def _encode(self, message: Any) -> bytes:
+        if type(message) is Sealed:
+            return bytes(message)
         data = encode(message)
         if len(data) > self._node.limits.message_max_bytes:
             raise MessageTooLarge(len(data), self._node.limits.message_max_bytes)

@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from manifold import ports
 from manifold.actors import CONTROL, PROXY, Begin, Stop, Unwatch, Watch, mailbox
+from manifold.core.codec import Sealed, decode
 from manifold.delivery import life
-from manifold.delivery.batch import opened
-from manifold.ports import DELIVERED
+from manifold.delivery.batch import PartBatch
+from manifold.delivery.receipt import log_unreadable
+from manifold.errors import CodecError
+from manifold.ports import DELIVERED, SHED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 
     from manifold.actors import Actor
     from manifold.delivery.batch import Batch, Part
@@ -69,6 +72,7 @@ class Worker:
     ) -> None:
         self.node = node
         self.index = index
+        self.lanes = (2 * index, 2 * index + 1)
         self.loop = loop
         self.thread = thread
         self.queue: deque[Entry] = deque()
@@ -86,6 +90,9 @@ class Worker:
         self.tasks: set[asyncio.Task[None]] = set()
         self._slice_s = node.limits.slice_s
         self._chunk = CHUNK
+        # What was decoded last, and from what: for all in a row who are to get it.
+        self._sealed: Sealed | None = None
+        self._unsealed: Any = None
         self._perf_counter = node.host.around.perf_counter
         self.context = contextvars.copy_context()
         self.context.run(ports.current.set, node.host)
@@ -125,6 +132,7 @@ class Worker:
                     method, *args = queue.popleft()
                     method(self, *args)
                 elif self.node.rest(self):
+                    self._sealed = self._unsealed = None
                     break
             else:
                 self.loop.call_soon(self._drain, context=self.context)
@@ -159,7 +167,6 @@ class Worker:
     def one(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None, cost: int) -> None:
         """Hand one message to one actor."""
         self.done_bytes += cost
-        message = opened(message)
         if actor._home is self:
             self._call(actor, message, reply, receipt)
         else:
@@ -173,6 +180,12 @@ class Worker:
         """Give an actor its turn with a message or a control message; gives what is still to be awaited."""
         if type(message) in CONTROL:
             return life.control(self, actor, message, reply)
+        if type(message) is Sealed:
+            try:
+                message = self.opened(message)
+            except CodecError as error:
+                self._refuse_one(error, reply, receipt)
+                return None
         if receipt is None or reply is not None:  # counted before its answer can be seen
             self.settle(receipt, DELIVERED, 1)
             return self.handle(actor, message, reply)
@@ -192,11 +205,39 @@ class Worker:
             reply.set(result)
         return None
 
+    def opened(self, content: Any) -> Any:
+        """Give a message, decoded if it waited encoded: once for all who get it in a row. CodecError if it is none."""
+        if type(content) is not Sealed:
+            return content
+        if content is not self._sealed:
+            self._unsealed = decode(content)
+            self._sealed = content
+        return self._unsealed
+
+    def _refuse(self, error: CodecError, receipt: Settles | None, number: int) -> None:
+        """Account for those who were to get what cannot be read."""
+        if receipt is None:
+            log_unreadable(error)
+        else:
+            receipt.unreadable(error)
+        self.settle(receipt, SHED, number)
+
+    def _refuse_one(self, error: CodecError, reply: Any, receipt: Settles | None) -> None:
+        self._refuse(error, receipt, 1)
+        if reply is not None:
+            reply.set_exception((CodecError, error, None))
+
     # Many.
 
     def batch(self, batch: Batch) -> None:
         """Hand a message to many actors, a chunk at a time."""
-        batch.open(self)
+        if not batch.at:
+            try:
+                batch.open(self)
+            except CodecError as error:
+                self.done_bytes += batch.cost
+                self._refuse(error, batch.receipt, len(batch.waiting()))
+                return
         actors = batch.actors
         stop = batch.at + self._chunk
         started = self._perf_counter()
@@ -235,7 +276,7 @@ class Worker:
         for actor in actors:
             if actor._home is not self:
                 outside += 1
-                self._defer(actor, message, None, batch.receipt)
+                self._defer(actor, batch.content, None, batch.receipt)
             elif (rest := self.handle(actor, message, None)) is not None:
                 self._occupy(actor, rest, None)
         return outside
@@ -256,7 +297,7 @@ class Worker:
                             actor.on_receive(message)
                         else:
                             outside += 1
-                            self._defer(actor, message, None, batch.receipt)
+                            self._defer(actor, batch.content, None, batch.receipt)
             except BaseException as error:  # noqa: BLE001
                 if (rest := life.failed(self, actor, error, None)) is not None:
                     self._occupy(actor, rest, None)
@@ -264,6 +305,13 @@ class Worker:
                 return outside
 
     # Audience parts.
+
+    def parts(self, parts: Mapping[int, Part], message: Any, receipt: Settles | None, cost: int) -> None:
+        """Hand a message to an audience's parts here, by lane: `parts` has those of other workers, too."""
+        for lane in reversed(self.lanes):
+            if (part := parts.get(lane)) is not None:
+                self.queue.appendleft((Worker.batch, PartBatch(part, message, receipt, cost, bool(lane & 1))))
+                cost = 0
 
     def join(self, part: Part, actors: Sequence[Actor], watch: Watcher | None, cost: int) -> None:
         """Take actors into an audience's part here, and see to it that the audience hears of their end."""
@@ -330,7 +378,13 @@ class Worker:
     def _forward(self, actor: Any, message: Any, reply: Any, receipt: Settles | None) -> None:
         if type(message) in CONTROL:
             life.control(self, actor, message, reply)
-        elif not actor.forward(message, reply):
+            return
+        try:
+            message = self.opened(message)
+        except CodecError as error:
+            self._refuse_one(error, reply, receipt)
+            return
+        if not actor.forward(message, reply):
             life.dead_letter(self, actor, message, reply, receipt)
         else:
             self.settle(receipt, DELIVERED, 1)
@@ -341,8 +395,10 @@ class Worker:
         rest = life.begin(self, actor)
         if actor._dead:
             life.dead_letters(self, actor, inbox)
-        elif rest is not None or inbox:
+        elif rest is not None:
             self._occupy(actor, rest, None, inbox)
+        else:
+            self._come_home(actor, inbox)
 
     # Busy actors.
 
@@ -452,10 +508,13 @@ class Worker:
         elif actor._stands_in:
             for item in inbox:
                 self._forward(actor, *item)
-        elif inbox:
-            self._occupy(actor, None, None, inbox)
         else:
-            actor._home = self
+            self._come_home(actor, inbox)
+
+    def _come_home(self, actor: Actor, inbox: mailbox.Inbox) -> None:
+        """Take an idle actor in, and hand it what waited for it next: that does not make it busy."""
+        actor._home = self
+        self.queue.extendleft([(Worker.one, actor, *item, 0) for item in reversed(inbox)])
 
     def retire(self, now: bool = False) -> None:  # noqa: FBT002
         """Stop the event loop once the last actor has left, if this worker is no longer wanted."""
@@ -481,6 +540,8 @@ class Worker:
             elif method is Worker.batch:
                 self.done_bytes += args[0].cost
                 life.dead_batch(self, args[0])
+            elif method is Worker.parts:
+                method(self, *args)
             elif method is Worker.arrive:
                 life.dead_letters(self, *args[:2])
             elif method in (Worker.join, Worker.leave):  # so that a batch behind them knows for whom it was

@@ -37,7 +37,7 @@ size, _, _ = struct.unpack("<IHI", take(10))
 sys.path[:], argv, setup = pickle.loads(take(size))
 sys.argv[:] = argv
 from manifold.worker.main import main
-main(sock, setup, size + 10)
+main(sock, setup, size)
 """
 
 

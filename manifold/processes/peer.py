@@ -40,7 +40,8 @@ class PipePeer(Peer):
         left: Callable[[int, str, Sequence[int], int], None],
         intake: Intake,
     ) -> None:
-        super().__init__("", cast("Link", Channel(pipe, number)), host, _nothing, left, _meet, intake)
+        channel = Channel(pipe, number, host.limits.packet_max_bytes)
+        super().__init__("", cast("Link", channel), host, _nothing, left, _meet, intake)
         self.node = place
         self.up = True
         self._host = host

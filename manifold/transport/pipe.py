@@ -2,7 +2,8 @@
 
 A frame is written by whoever sends it, as one gathered write, when the socket takes it; only what does not fit waits
 for the side's own loop. Nothing is lost or doubled while both processes live, so nothing is acknowledged but room:
-each side tells now and then how many bytes it has read, and how many of them it has not handled yet.
+each side tells now and then how many bytes it has read, and how many of them it has not handled yet. What a frame takes
+where it waits, besides its own bytes, is counted with them.
 """
 
 from __future__ import annotations
@@ -12,18 +13,24 @@ from collections import deque
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from manifold.core.frames import FRAME_COST_BYTES
 from manifold.core.link_terms import LinkDown, LinkFull
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-__all__ = ["HEAD", "Channel", "Frame", "Pipe"]
+__all__ = ["HEAD", "Channel", "Frame", "Pipe", "cost_of"]
 
 HEAD = Struct("<IHI")
 """The head of a frame: the bytes of its body, its kind, its channel."""
 
 _READ_BYTES = 1 << 16  # more, and every read maps fresh memory
+
+
+def cost_of(body_bytes: int) -> int:
+    """Give what a frame with a body of so many bytes is counted as."""
+    return HEAD.size + body_bytes + FRAME_COST_BYTES
 
 
 class Frame(NamedTuple):
@@ -76,7 +83,7 @@ class Pipe:
             if not self._open:
                 msg = "the other process has ended"
                 raise LinkDown(msg)
-            self._sent_bytes += HEAD.size + size
+            self._sent_bytes += cost_of(size)
             self.writes += 1
             if self._waiting:
                 self._waiting.append(memoryview(b"".join((head, *parts))))
@@ -137,7 +144,7 @@ class Pipe:
             frames.append(Frame(channel, kind, data[at + HEAD.size : end]))
             at = end
         self._buffer += data[at:]
-        self.read_bytes += at
+        self.read_bytes += at + FRAME_COST_BYTES * len(frames)
         return frames
 
     def told(self, read_bytes: int, waiting_bytes: int) -> None:
@@ -157,9 +164,10 @@ class Channel:
 
     unacked = 0
 
-    def __init__(self, pipe: Pipe, number: int) -> None:
+    def __init__(self, pipe: Pipe, number: int, frame_max_bytes: int) -> None:
         self._pipe = pipe
         self._number = number
+        self.frame_max_bytes = frame_max_bytes
 
     @property
     def pending_bytes(self) -> int:

@@ -43,7 +43,6 @@ class UpDirectory:
         message: Any,  # noqa: ARG002
         wire: bytes | None,
         receipt: Settles | None,
-        data: bytes | None,  # noqa: ARG002
         *,
         uncounted: int,
     ) -> dict[str, int]:

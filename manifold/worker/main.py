@@ -30,14 +30,14 @@ _PR_SET_PDEATHSIG = 1
 logger = logging.getLogger("manifold")
 
 
-def main(sock: socket.socket, data: bytes, read_bytes: int) -> None:
-    """Be a worker until the main process says that it is over; `read_bytes` is what was read to get here."""
+def main(sock: socket.socket, data: bytes, body_bytes: int) -> None:
+    """Be a worker until the main process says that it is over; `body_bytes` had the frame read to get here."""
     setup: Setup = pickle.loads(data)  # noqa: S301  # from the process that started this one
     _end_with(setup.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides what it means
     starts.know_main(setup.main)
     forbid(f"this is a worker process of node {setup.node}, and starts no worker processes of its own")
-    node = WorkerNode(setup, sock, read_bytes)
+    node = WorkerNode(setup, sock, body_bytes)
     default.adopt(node)
     _log_to(node, setup)
     sys.exit(node.run())

@@ -31,7 +31,7 @@ from manifold.delivery.partitioner import Partitioner
 from manifold.node import Node
 from manifold.processes.peer import PipePeer
 from manifold.processes.talk import OTHERS, OWN, RELAYED, Room, Setup, Word, absent_place
-from manifold.transport.pipe import Pipe
+from manifold.transport.pipe import Pipe, cost_of
 from manifold.transport.waking import Waker
 from manifold.worker.directory import UpDirectory
 from manifold.worker.reports import Reports
@@ -78,7 +78,7 @@ class WorkerNode(Node):
     reads in the place of the event loop while a handler blocks.
     """
 
-    def __init__(self, setup: Setup, sock: socket.socket, read_bytes: int) -> None:
+    def __init__(self, setup: Setup, sock: socket.socket, body_bytes: int) -> None:
         self._setup = setup
         self._waker = Waker()
         self._waker.open()
@@ -87,7 +87,7 @@ class WorkerNode(Node):
         self._lent = 0
         self._status = 0
         self.pipe = Pipe(sock, setup.limits.outbox_max_bytes, self._write_later)
-        self.pipe.read_bytes = read_bytes
+        self.pipe.read_bytes = cost_of(body_bytes)
         self._sock = sock
         self._thread = LoopThread(f"{setup.name}-worker-{setup.worker}")
         places = SlotPlaces(setup.node, setup.places)

@@ -252,7 +252,7 @@ TIGHT = Limits(
     message_max_bytes=16_384,
     packet_max_bytes=65_536,
     outbox_max_bytes=65_536,
-    inbox_max_bytes=65_536,
+    inbox_max_bytes=66_560,
     worker_queue_max_bytes=1 << 26,
 )
 

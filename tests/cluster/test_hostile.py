@@ -12,6 +12,7 @@ import manifold
 from manifold.core.bodies import AudienceSend, Kind, Members, Outcome, Send, pack_ids
 from manifold.core.codec import encode
 from manifold.core.frames import Hello, encode_frame_header, encode_hello, encode_packet
+from manifold.core.hashing import mint_id
 from manifold.core.link import Link, State
 from manifold.transport.zeromq import ZeroMQ
 from tests.cluster.support import meet, outcome, quiet, reconciles, record, stays, until
@@ -147,7 +148,7 @@ SENDS = {
     "an unknown kind": (200, b"abc"),
     "a send cut short": (Kind.SEND, b"\0" * 5),
     "more recipients than bytes": (Kind.SEND, struct.pack("<HQI", 0, 0, 2**32 - 1)),
-    "a message that is none": (Kind.SEND, struct.pack("<HQI", 0, 0, 1) + pack_ids([1]) + b"\xc1"),
+    "a message that is none": (Kind.SEND, struct.pack("<HQI", 0, 0, 1) + pack_ids([mint_id(1)]) + b"\xc1"),
     "a message to an audience that is none": (Kind.AUDIENCE_SEND, b"".join(AudienceSend(9, 0, 3, b"\xc1").pack())),
     "an audience cut short": (Kind.AUDIENCE_CHANGE, struct.pack("<Q?", 1, True) + b"123"),
     "an ask cut short": (Kind.ASK, b""),
@@ -170,6 +171,7 @@ SAID = dict.fromkeys(SENDS, "makes no sense") | {
 def test_a_frame_that_makes_no_sense_is_dropped_and_what_follows_it_is_not(tcp_nodes, rogues, lines, name):
     a, b = tcp_nodes.together("a", "b")
     actor = record(a)
+    assert actor.pid.id == mint_id(1)
     rogue = rogues(a)
     assert rogue.until(lambda: rogue.link.state is State.UP)
     kind, body = SENDS[name]

@@ -258,7 +258,7 @@ def test_a_change_that_does_not_fit_changes_nothing():
 
 
 def test_of_a_definition_in_several_frames_those_are_in_who_were_taken():
-    hand = Hand(manifold.Limits(message_max_bytes=500, packet_max_bytes=2_000), outbox_max_bytes=3_000)
+    hand = Hand(frame_max_bytes=2_000, outbox_max_bytes=3_000)
     try:
         hand.meet()
         actors = spawn(hand.b, 600)

@@ -95,7 +95,7 @@ def test_an_offloaded_send_behind_the_end_of_all_members_counts_dead():
             a.local.count_sent(3)
         stopped(simulation, group, actors)
         simulation.run(0.1)
-        group._send_counted("late", None, None, b"\xa4late", counts)
+        group._send_counted("late", None, b"\xa4late", counts)
         simulation.run(0.1)
         assert (a.stats().dead, a.stats().in_flight) == (3, 0)
 

@@ -49,7 +49,7 @@ sessions = st.integers(1, 2**64 - 1)
 acks = st.builds(Ack, u64, u64, u64, u64, u64, st.booleans())
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 limits = st.fixed_dictionaries(
-    {"frame_max_bytes": st.integers(6, 2**40), "window_bytes": st.integers(6, 2**40)},
+    {"frame_max_bytes": st.integers(6, 2**40), "window_bytes": st.integers(358, 2**40)},
     optional={"later": st.integers(0, 10)},
 )
 hellos = st.builds(Hello, names, names, limits, st.lists(st.tuples(names, names), max_size=5).map(tuple))
@@ -225,9 +225,11 @@ GOOD = {"v": 1, "node": "a", "addr": "", "limits": LIMITS, "members": []}
         {**GOOD, "node": 1},
         {**GOOD, "addr": None},
         {**GOOD, "limits": {}},
-        {**GOOD, "limits": {"frame_max_bytes": 0, "window_bytes": 10}},
-        {**GOOD, "limits": {"frame_max_bytes": True, "window_bytes": 10}},
-        {**GOOD, "limits": {"frame_max_bytes": 10, "window_bytes": "10"}},
+        {**GOOD, "limits": {"frame_max_bytes": 0, "window_bytes": 1000}},
+        {**GOOD, "limits": {"frame_max_bytes": 5, "window_bytes": 1000}},
+        {**GOOD, "limits": {"frame_max_bytes": 10, "window_bytes": 357}},
+        {**GOOD, "limits": {"frame_max_bytes": True, "window_bytes": 1000}},
+        {**GOOD, "limits": {"frame_max_bytes": 10, "window_bytes": "1000"}},
         {**GOOD, "limits": 5},
         {**GOOD, "members": [["a"]]},
         {**GOOD, "members": [["a", 1]]},

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import manifold
-from tests.support import PATIENCE_S, AsyncRecorder, Hold, Recorder, done, pids, spawn
+from tests.support import PATIENCE_S, AsyncRecorder, Hold, Recorder, done, pids, settled, spawn
 
 
 @pytest.fixture
@@ -72,6 +72,52 @@ def test_an_idle_actor_that_moves_sheds_nothing_however_small_its_mailbox():
             node.resize(2)
             receipts = [node.send(pids(actors), number, receipt=True) for number in range(5)]
         assert [done(receipt) for receipt in receipts] == [{"delivered": 10}] * 5
+
+
+def test_what_is_sent_to_an_idle_actor_that_has_moved_while_it_works_off_what_waited_is_not_shed():
+    class Small(Recorder):
+        mailbox_max = 1
+
+        def on_receive(self, message):
+            if message == 0:
+                for number in range(20, 30):
+                    self.node.send(self.pid, number)
+            return super().on_receive(message)
+
+    with manifold.Node(workers=1, limits=manifold.Limits(slice_s=1e-6)) as node:
+        actors = spawn(node, 10, Small)
+        with Hold(node):
+            node.resize(2)
+            for number in range(20):
+                node.send(pids(actors), number)
+        stats = settled(node)
+        while stats.in_flight:
+            stats = settled(node)
+        assert (stats.shed, stats.dead) == (0, 0)
+        assert [actor.got for actor in actors] == [list(range(30))] * 10
+
+
+def test_what_came_before_an_actor_was_started_makes_it_no_busier():
+    class Early(Recorder):
+        mailbox_max = 1
+
+        def __init__(self):
+            super().__init__()
+            for number in range(20):
+                self.node.send(self.pid, number)
+
+        def on_receive(self, message):
+            if message == 0:
+                for number in range(20, 30):
+                    self.node.send(self.pid, number)
+            return super().on_receive(message)
+
+    with manifold.Node(workers=1, limits=manifold.Limits(slice_s=1e-6)) as node:
+        (actor,) = spawn(node, 1, Early)
+        while settled(node).in_flight:
+            pass
+        assert node.stats().shed == 0
+        assert actor.got == list(range(30))
 
 
 def test_an_audience_that_is_dropped_after_resizes_has_reached_its_members():

@@ -27,7 +27,7 @@ class Left:
 
 def send(roster, message, counted=None):
     with roster.lock:
-        return roster.send(message, None, None, len(roster) if counted is None else counted, len(roster))
+        return roster.send(message, None, len(roster) if counted is None else counted, len(roster))
 
 
 def test_it_gives_the_ids_of_those_that_do_not_run():

@@ -194,7 +194,7 @@ class World:
         what = script.below(7)
         if what < 3:
             members = tuple((script.pick(self._nodes()), self._address()) for _ in range(script.below(4)))
-            limits = {"frame_max_bytes": script.number() + 6, "window_bytes": script.number() + 6}
+            limits = {"frame_max_bytes": script.number() + 6, "window_bytes": script.number() + 358}
             return encode_hello(_within_64_bits(Hello(script.pick(self._nodes()), self._address(), limits, members)))
         if what == 3:
             return encode_ack(Ack(*(script.number() for _ in range(5)), bool(script.below(2))))

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections import deque
 from functools import partial
 
-from manifold.core.flow import FRAME_COST_BYTES, Inflow, Outflow
+from manifold.core.flow import Inflow, Outflow, frame_cost
 from manifold.core.frames import (
     FIRST_SEQUENCED,
-    FRAME_HEADER_BYTES,
     PACKET_SLACK_BYTES,
     RESET,
     Ack,
@@ -47,7 +46,7 @@ from tests.fuzz.script import Script
 
 SMALL = LinkLimits(frame_max_bytes=300, window_bytes=1_000, outbox_max_bytes=3_000, node_down_after_s=4.0)
 LARGE = LinkLimits(frame_max_bytes=5_000, window_bytes=20_000, outbox_max_bytes=9_000, drain_below=0.9)
-UNEVEN = LinkLimits(frame_max_bytes=40, window_bytes=60, outbox_max_bytes=100, ack_delay_s=0.5, ping_period_s=0.3)
+UNEVEN = LinkLimits(frame_max_bytes=40, window_bytes=400, outbox_max_bytes=100, ack_delay_s=0.5, ping_period_s=0.3)
 LIMITS = (SMALL, LARGE, UNEVEN)
 KIND = 20
 SIZES = (12, 13, 40, 41, 300, 301, 1_000, 5_000, 5_001)
@@ -104,8 +103,8 @@ class Side:
         assert link.state in AFTER[self.state], (self.state, link.state)
         self.state = link.state
         assert 0 <= link.in_flight_bytes <= limits.window_bytes
-        assert link.pending_bytes == sum(size + FRAME_COST_BYTES for _, size, _ in self._waiting())
-        most = limits.outbox_max_bytes + limits.frame_max_bytes + FRAME_HEADER_BYTES + FRAME_COST_BYTES
+        assert link.pending_bytes == sum(cost for _, cost, _ in self._waiting())
+        most = limits.outbox_max_bytes + frame_cost(limits.frame_max_bytes)
         assert link.pending_bytes <= most + self.unbounded_bytes
         assert len(link.abandoned()) == link.unacked
         timeout = link.next_timeout(now)
@@ -179,7 +178,7 @@ class World:
             return
         me.sent[me.session].append(me.number)
         me.number += 1
-        me.unbounded_bytes += 0 if must_fit else size + FRAME_HEADER_BYTES + FRAME_COST_BYTES
+        me.unbounded_bytes += 0 if must_fit else frame_cost(size)
 
     def _check_refusal(self, me, error, kind, must_fit):
         if isinstance(error, LinkFull):

@@ -62,6 +62,20 @@ def test_asks_and_their_errors_cross_both_ways(pair):
     quiet(b)
 
 
+def test_an_answer_of_a_worker_that_is_too_large_for_the_node_that_asks_is_an_error_there(nodes):
+    small = Limits(message_max_bytes=1000, packet_max_bytes=4096, inbox_max_bytes=16_384, node_down_after_s=30.0)
+    a = nodes.node("a", worker_kind="process", workers=1, limits=LIMITS)
+    b = nodes.node("b", limits=small)
+    meet(a, b)
+    pid = a.spawn(Recorder)
+    for _ in range(10):
+        b.send(pid, "x" * 900)
+    with pytest.raises(manifold.RemoteError, match="MessageTooLarge"):
+        got(b, pid)
+    assert ask(b, pid, "next") == "next"
+    quiet(b)
+
+
 def test_monitors_cross_both_ways_and_hear_of_a_worker_that_dies(pair):
     a, b, (one, other) = pair
     _, (victim,) = ask(a, one, ["spawn", 1])

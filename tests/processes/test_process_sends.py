@@ -10,6 +10,7 @@ import pytest
 
 import manifold
 from manifold import Limits, Node, Overloaded
+from manifold.core import codec
 from tests.processes.actors import GOT, AsyncRecorder, Doer, Recorder
 from tests.processes.support import Keeper, ask, at, check, got, one_in_each, quiet, until
 
@@ -63,6 +64,27 @@ def test_one_write_per_worker_per_send_however_many_recipients(node):
     assert [now - then for now, then in zip(writes(node), between)] == [1, 1]
     assert all(got(node, pid) == ["list", "audience"] for pid in pids[:20])
     audience.close()
+
+
+def test_what_a_worker_cannot_read_is_shed_and_what_is_behind_it_is_not(node, monkeypatch):
+    class KnownHere:
+        pass
+
+    monkeypatch.setattr(codec, "_registry", codec._registry)
+    manifold.register_type(KnownHere, 96, lambda _: 1, lambda _: KnownHere())
+    pids = [*spawn(node, 20), *spawn(node, 5, AsyncRecorder)]
+    with at(node):
+        audience = manifold.Audience(pids)
+    for to in (pids, audience):
+        node.send(to, "before")
+        receipt = node.send(to, KnownHere(), receipt=True)
+        node.send(to, "behind")
+        assert dict(receipt.get(timeout=10)[node.id]) == {"delivered": 0, "dead": 0, "shed": 25, "unreachable": 0}
+    with pytest.raises(manifold.RemoteError, match="type code 96"):
+        ask(node, pids[0], KnownHere())
+    assert [got(node, pid) for pid in pids] == [["before", "behind"] * 2] * 25
+    audience.close()
+    quiet(node)
 
 
 def test_what_cannot_travel_is_refused_before_anything_is_sent(node):
@@ -252,7 +274,7 @@ def test_a_full_worker_refuses_and_says_so_while_the_other_gets_its_share():
     with Node("full", worker_kind="process", workers=2, limits=limits) as node:
         slow, quick = one_in_each(node, Doer)
         recorders = spawn(node, 20)
-        node.send(slow, ["block", 0.8])
+        node.send(slow, ["block", 2.0])
         accepted = refused = 0
         for number in range(400):
             if number % 20 == 0:

@@ -7,8 +7,8 @@ from collections import defaultdict, deque
 from dataclasses import replace
 from itertools import permutations
 
-from manifold.core.flow import FRAME_COST_BYTES
-from manifold.core.frames import FRAME_HEADER_BYTES, Frame, decode_packet
+from manifold.core.flow import frame_cost
+from manifold.core.frames import Frame, decode_packet
 from manifold.core.link_terms import Down, LinkFull, LinkLimits, Room, Settled, Up
 from manifold.testing import Faults, Network
 
@@ -23,7 +23,7 @@ LIMITS = LinkLimits(
     ping_period_s=0.2,
     node_down_after_s=1.0,
 )
-OTHERS = replace(LIMITS, frame_max_bytes=1_200, window_bytes=1_300, outbox_max_bytes=60_000, ack_delay_s=0.02)
+OTHERS = replace(LIMITS, frame_max_bytes=1_200, window_bytes=1_600, outbox_max_bytes=60_000, ack_delay_s=0.02)
 LARGER = replace(LIMITS, frame_max_bytes=9_000, window_bytes=40_000, outbox_max_bytes=20_000, drain_below=0.9)
 KIND = 16
 FAST, SLOW, STALLED = "fast", "slow", "stalled"
@@ -101,7 +101,7 @@ class World:
             session = self._of(me, link)
             assert endpoint.links[peer] is link
             session.sent.append(self.number)
-            session.offsets.append(session.offsets[-1] + FRAME_HEADER_BYTES + len(body))
+            session.offsets.append(session.offsets[-1] + frame_cost(len(body)))
             try:
                 endpoint.send(peer, KIND, body[:3], body[3:], tag=self.number)
             except LinkFull:
@@ -121,7 +121,7 @@ class World:
 
     def _check_bounds(self, session):
         limits = session.limits
-        most = limits.outbox_max_bytes + limits.frame_max_bytes + FRAME_HEADER_BYTES + FRAME_COST_BYTES
+        most = limits.outbox_max_bytes + frame_cost(limits.frame_max_bytes)
         assert session.link.pending_bytes < most
         assert 0 <= session.link.in_flight_bytes <= limits.window_bytes
 
@@ -165,7 +165,7 @@ class World:
         sender = self.sessions[session.partner]
         session.got.append(_number(frame))
         assert session.got[-1] == sender.sent[len(session.got) - 1], "lost, doubled or out of order"
-        session.got_bytes += FRAME_HEADER_BYTES + len(frame.body)
+        session.got_bytes += frame_cost(len(frame.body))
         assert session.got_bytes - session.handled_bytes <= session.limits.window_bytes, "backlog"
         self.queues[me].append((session, link, len(frame.body)))
         self._work(me, 10**9 if self.consumers[me] == FAST else 0)
@@ -191,12 +191,12 @@ class World:
         queue, now = self.queues[me], self.network.now
         for _ in range(min(count, len(queue))):
             session, link, size = queue.popleft()
-            session.handled_bytes += FRAME_HEADER_BYTES + size
+            session.handled_bytes += frame_cost(size)
             if not session.is_over:
                 outcome = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (2, 1, 0))[size % 4]
                 link.settle(*outcome, now)
                 session.reported = tuple(map(sum, zip(session.reported, outcome, strict=True)))
-        backlog = sum(FRAME_HEADER_BYTES + size for _, _, size in queue)
+        backlog = sum(frame_cost(size) for _, _, size in queue)
         for link in self.network.endpoints[me].links.values():
             link.backlog(backlog, now)
 

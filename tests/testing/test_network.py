@@ -153,9 +153,9 @@ def test_a_goodbye_is_for_good_until_somebody_connects():
 
 
 def test_counts_and_backlog_reach_the_peer():
-    limits = LinkLimits(frame_max_bytes=500, window_bytes=1000, outbox_max_bytes=100_000)
+    limits = LinkLimits(frame_max_bytes=500, window_bytes=1600, outbox_max_bytes=100_000)
     network, a, b = pair(limits=limits)
-    b.on_event = lambda peer, link, event: link.backlog(1000, network.now)
+    b.on_event = lambda peer, link, event: link.backlog(1600, network.now)
     for _ in range(5):
         a.send("b", 16, b"x" * 400)
     network.run(0.5)

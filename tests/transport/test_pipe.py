@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from manifold.core.link_terms import LinkDown, LinkFull
-from manifold.transport.pipe import HEAD, Channel, Pipe
+from manifold.transport.pipe import Channel, Pipe, cost_of
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_frame_arrives_as_it_was_sent_in_one_write(pair):
 
 def test_channels_share_the_pipe_in_order(pair):
     one, other = pair
-    first, second = Channel(one, 1), Channel(one, 70_000)
+    first, second = Channel(one, 1, 1000), Channel(one, 70_000, 1000)
     for number in range(50):
         (first if number % 3 else second).send(number, [bytes([number])])
     assert [frame.kind for frame in other.read()] == list(range(50))
@@ -66,7 +66,7 @@ def test_frames_of_every_size_come_whole_and_in_order(pair, seed):
     writer.join()
     assert got == sent
     assert one.flush()
-    assert other.read_bytes == sum(HEAD.size + len(body) for _, _, body in sent)
+    assert other.read_bytes == sum(cost_of(len(body)) for _, _, body in sent)
 
 
 def test_what_the_socket_does_not_take_waits_and_is_told_once(pair):
@@ -89,7 +89,7 @@ def test_what_the_socket_does_not_take_waits_and_is_told_once(pair):
 def test_what_the_other_side_tells_makes_room(pair):
     one, other = pair
     one.send(0, 16, [bytes(1000)])
-    assert one.pending_bytes == 1000 + HEAD.size
+    assert one.pending_bytes == cost_of(1000)
     other.read()
     one.told(other.read_bytes, 400)
     assert one.pending_bytes == 400
