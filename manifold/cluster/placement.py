@@ -143,8 +143,7 @@ class Placement:
     def settled(self) -> None:
         """Nobody sends here by an earlier view: say what goes elsewhere, and have it go."""
         going: dict[str, list[bytes]] = {}
-        on_their_way = {home.who for home in self._departing}
-        for who in [*self.homes, *(self._expected.keys() - self.homes.keys() - on_their_way)]:
+        for who in [*self.homes, *(self._expected.keys() - self.homes.keys() - self._on_their_way())]:
             if (owner := self._goes(who)) is not None:
                 going.setdefault(owner, []).append(who)
         for node, those in sorted(going.items()):
@@ -156,6 +155,10 @@ class Placement:
                     self._depart(home, node)
         self._rehome_orphans()
 
+    def _on_their_way(self) -> set[bytes]:
+        """Give the keys of actors that are just handing over to a node that takes them."""
+        return {home.who for home in self._departing if self._node not in self._expected.get(home.who, ())}
+
     def opened(self) -> None:
         """All that will come from others is here or announced: the rest begins."""
         for who in self._unborn.keys() - self._expected.keys():
@@ -163,7 +166,10 @@ class Placement:
                 self._bear(who, None)
 
     def lost(self, node: str) -> None:
-        """A node has gone down: what it was to hand over begins afresh."""
+        """A node has gone down: what it was to hand over begins afresh, and what was to go there goes on from here."""
+        for home, to in self._departing.items():
+            if to == node:
+                self.expect(self._node, [home.who])
         for who, givers in list(self._expected.items()):
             while node in givers:
                 self._arrived(who, node, None)
@@ -188,20 +194,27 @@ class Placement:
         """An actor has ended, with its state, or without having been asked for one."""
         with self._lock:
             node = self._departing.pop(home)
-            if state is None:
-                self._say(node, ["gone", home.who])
-            elif not self._say(node, ["handoff", home.who, home.call, state]):
+            words = ["gone", home.who] if state is None else ["handoff", home.who, home.call, state]
+            if self._say(node, words) or state is None:
+                self._is_not_coming(self._node, home.who)
+            else:
                 self._orphans.append(_Orphan(home.who, home.call, state))
                 self._rehome_orphans()
             self.changed()
+
+    def _is_not_coming(self, node: str, who: bytes) -> None:
+        if node in self._expected.get(who, ()):
+            self._arrived(who, node, None)
 
     def _rehome_orphans(self) -> None:
         orphans, self._orphans = self._orphans, []
         for orphan in orphans:
             owner = self._goes(orphan.who)
-            if owner is None:
+            if owner is None or orphan.who in self._unborn:  # who waits here goes there with it
                 self.take_over(self._node, *orphan)
-            elif not self._say(owner, ["handoff", *orphan]):
+            elif self._say(owner, ["handoff", *orphan]):
+                self._is_not_coming(self._node, orphan.who)
+            else:
                 self._orphans.append(orphan)
 
     def expect(self, node: str, those: list[bytes]) -> None:

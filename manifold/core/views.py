@@ -181,7 +181,7 @@ class Agreement:
         self._up.discard(node)
         self._with.discard(node)
         for told in (self._switched, self._moved, self._statuses, self._offers):
-            told.pop(node, None)  # type: ignore[attr-defined]
+            told.pop(node, None)
         if self._offered is not None and self._offered[0] == node:
             self._offered, self._is_taken_back = None, False
         if node == self.view.epoch[1]:
