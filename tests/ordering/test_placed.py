@@ -1,4 +1,4 @@
-"""Actors move between nodes with all that was sent to them: nothing is lost, doubled or overtaken, and none lives twice.
+"""Actors move between nodes with all that was sent to them: nothing is lost, doubled or overtaken; none lives twice.
 
 Over the simulation, where a schedule happens the same way every time: its seed is the test's.
 """
