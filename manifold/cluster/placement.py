@@ -10,7 +10,7 @@ Everything is called under the directory's lock.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from manifold.actors.actor import Actor
 from manifold.actors.placed import find_class
@@ -18,7 +18,7 @@ from manifold.core.codec import decode
 from manifold.errors import CodecError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from manifold.core.pid import PID
     from manifold.core.views import Agreement, Epoch, View
@@ -26,12 +26,18 @@ if TYPE_CHECKING:
 
     Say = Callable[[str, list[Any]], bool]
 
-__all__ = ["Placement", "owner_of"]
+__all__ = ["Placement", "owner_of", "portions"]
 
 logger = logging.getLogger("manifold")
 
-_CHUNK = 10_000
-"""How many keys one frame announces at most."""
+_ANNOUNCED_BYTES = 1 << 20
+"""How much of keys one frame announces, unless one alone is larger."""
+
+
+_ITEM_BYTES = 16
+"""More than what an item takes besides its own bytes."""
+
+T = TypeVar("T")
 
 
 class _Home:
@@ -147,8 +153,8 @@ class Placement:
             if (owner := self._goes(who)) is not None:
                 going.setdefault(owner, []).append(who)
         for node, those in sorted(going.items()):
-            for start in range(0, len(those), _CHUNK):
-                self._say(node, ["expect", those[start : start + _CHUNK]])
+            for some in portions(those, len, _ANNOUNCED_BYTES):
+                self._say(node, ["expect", some])
         for node, those in sorted(going.items()):
             for who in those:
                 if (home := self.homes.get(who)) is not None:
@@ -279,6 +285,20 @@ class _Departure:
 
     def set_exception(self, exc_info: Any) -> None:  # noqa: ARG002
         self._placement.departed(self._home, None)
+
+
+def portions(items: Iterable[T], size: Callable[[T], int], room: int) -> Iterator[list[T]]:
+    """Give items in lists that take no more than `room` bytes each, unless one alone does."""
+    some: list[T] = []
+    left = room
+    for item in items:
+        left -= size(item) + _ITEM_BYTES
+        if left < 0 and some:
+            yield some
+            some, left = [], room - size(item) - _ITEM_BYTES
+        some.append(item)
+    if some:
+        yield some
 
 
 def _described(who: bytes) -> tuple[str, str, str | bytes, str | None]:

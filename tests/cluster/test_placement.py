@@ -578,6 +578,45 @@ def test_what_is_sent_later_to_a_placed_actor():
         reconcile(a, b, c)
 
 
+class Heavy(Keeper):
+    def on_handoff(self):
+        return bytes(100_000)
+
+
+TIGHT = Limits(node_down_after_s=1.0, stop_grace_s=1.0, message_max_bytes=50_000, packet_max_bytes=60_000)
+
+
+def test_a_state_that_is_larger_than_a_message_may_be_is_none():
+    with Simulation(22) as simulation:
+        a = simulation.node("a", limits=TIGHT)
+        those = refs(Heavy)
+        a.send(those, "x")
+        simulation.run(0.2)
+        b = simulation.node("b", limits=TIGHT)
+        settle(simulation)
+        moved = {ref.key for ref in those if b.ring().find(ref.key) == "b"}
+        assert moved
+        assert {ref.key: got(simulation, b, ref) for ref in those} == {
+            key: [] if key in moved else ["x"] for key in KEYS
+        }
+        reconcile(a, b)
+
+
+def test_more_keys_than_a_frame_takes_go_in_several():
+    keys = [f"{number:03}" + "k" * 1000 for number in range(200)]
+    with Simulation(23) as simulation:
+        a = simulation.node("a", limits=TIGHT)
+        b = simulation.node("b", limits=TIGHT)
+        settle(simulation)
+        those = [manifold.placed(Keeper, key, key) for key in keys]
+        receipt = a.send(those, "x", receipt=True)
+        simulation.run(0.5)
+        assert sum(outcome.delivered for outcome in receipt.get(timeout=1).values()) == len(keys)
+        b.leave().get(timeout=10)
+        assert [got(simulation, b, ref) for ref in those] == [["x"]] * len(keys)
+        reconcile(a, b)
+
+
 class TestPlaced:
     def test_it_is_equal_by_class_key_and_role(self):
         assert manifold.placed(Keeper, "k", 1) == manifold.placed(Keeper, "k", 2)
