@@ -113,8 +113,9 @@ class Cluster:
             for ref, future in futures:
                 try:
                     told[ref.key] = future.get()
-                except NodeDown:
+                except NodeDown:  # it takes the others a moment to agree that the node is gone
                     left.append(ref)
+            threading.Event().wait(0.05 if left else 0.0)
         return told
 
     def close(self):

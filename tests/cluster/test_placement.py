@@ -617,38 +617,11 @@ def test_more_keys_than_a_frame_takes_go_in_several():
         reconcile(a, b)
 
 
-class TestPlaced:
-    def test_it_is_equal_by_class_key_and_role(self):
-        assert manifold.placed(Keeper, "k", 1) == manifold.placed(Keeper, "k", 2)
-        assert (
-            len({manifold.placed(Keeper, "k"), manifold.placed(Keeper, "k", role="r"), manifold.placed(Plain, "k")})
-            == 3
-        )
-        assert manifold.placed(Keeper, "k") != manifold.placed(Keeper, b"k")
-        assert manifold.placed(Keeper, "k") != "k"
-        assert repr(manifold.placed(Keeper, "k", role="r")) == "placed(Keeper, 'k', role='r')"
-
-    @pytest.mark.parametrize("args", [(object, "k"), ("Keeper", "k"), (Keeper, 1), (Keeper, None)])
-    def test_what_is_no_class_or_key(self, args):
-        with pytest.raises(TypeError):
-            manifold.placed(*args)
-
-    def test_a_class_that_cannot_be_found_by_its_name(self):
-        class Local(manifold.Actor):
-            pass
-
-        with pytest.raises(TypeError, match="at the top of a module"):
-            manifold.placed(Local, "k")
-
-    def test_arguments_that_cannot_be_encoded(self):
-        with pytest.raises(manifold.NotSerializable):
-            manifold.placed(Keeper, "k", object())
-
-    def test_a_list_of_both_kinds(self):
-        with Simulation(1) as simulation:
-            a = simulation.node("a", limits=LIMITS)
-            pid = a.spawn(Plain)
-            for mixed in ([manifold.placed(Plain, "k"), pid], [pid, manifold.placed(Plain, "k")]):
-                with pytest.raises(TypeError, match="two sends"):
-                    a.send(mixed, "x")
-            assert a.stats().sent == 0
+def test_a_list_of_both_kinds_is_refused_before_anything_is_sent():
+    with Simulation(1) as simulation:
+        a = simulation.node("a", limits=LIMITS)
+        pid = a.spawn(Plain)
+        for mixed in ([manifold.placed(Plain, "k"), pid], [pid, manifold.placed(Plain, "k")]):
+            with pytest.raises(TypeError, match="two sends"):
+                a.send(mixed, "x")
+        assert a.stats().sent == 0
