@@ -215,20 +215,29 @@ class Agreement:
                 self._switched[node] = epoch, is_in
             case ["moved"]:
                 self._moved[node] = epoch
-            case ["status", bool(is_open), member, list(up)]:
+            case ["status", bool(is_open), [str(about), *_] as member, list(up)] if about == node:
                 self._statuses[node] = Status(epoch, is_open, _member(member), frozenset(_strings(up)))
-            case ["offer", list(members), list(common)]:
-                self._offers[node] = Group(epoch, _members(members), frozenset(_strings(common)))
             case ["without", list(lost)]:
+                given_up = _strings(lost)
                 if epoch == self.view.epoch:
-                    self._with.difference_update(_strings(lost))
+                    self._with.difference_update(given_up)
+            case ["view", list(members)]:
+                self._install(View(epoch, _members(members), self.view))
+            case _:
+                self._hear_offer(node, word, epoch, rest)
+
+    def _hear_offer(self, node: str, word: str, epoch: Epoch, rest: list[Any]) -> None:
+        match [word, *rest]:
+            case ["offer", list(members), list(common)]:
+                group = Group(epoch, _members(members), frozenset(_strings(common)))
+                if node not in group.nodes():
+                    raise CodecError(_NO_SENSE)
+                self._offers[node] = group
             case ["take back"]:
                 self._offers.pop(node, None)
                 self._say(node, "taken back", epoch)
             case ["taken back"]:
                 self._taken_back(node, epoch)
-            case ["view", list(members)]:
-                self._install(View(epoch, _members(members), self.view))
             case _:
                 raise CodecError(_NO_SENSE)
 

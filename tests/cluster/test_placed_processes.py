@@ -27,6 +27,7 @@ AFTER_S = 4.0 if KEYS < 5000 else 15.0
 LIMITS = Limits(node_down_after_s=AFTER_S)
 PATIENCE_S = 60.0
 PARTS = 10
+BATCH = 500
 ROLE = "home"
 
 pytestmark = pytest.mark.timeout(300)
@@ -108,15 +109,19 @@ class Cluster:
         until_s = time.monotonic() + PATIENCE_S
         while left:
             assert time.monotonic() < until_s, f"{len(left)} keys do not answer"
-            futures = [(ref, self.node.ask(ref, "tell", timeout=PATIENCE_S)) for ref in left]
-            left = []
-            for ref, future in futures:
-                try:
-                    told[ref.key] = future.get()
-                except NodeDown:  # it takes the others a moment to agree that the node is gone
-                    left.append(ref)
+            left = [ref for start in range(0, len(left), BATCH) for ref in self.ask(left[start : start + BATCH], told)]
             threading.Event().wait(0.05 if left else 0.0)
         return told
+
+    def ask(self, refs, told):
+        """Ask some keys; give those whose node has gone: it takes the others a moment to agree that it has."""
+        left = []
+        for ref, future in [(ref, self.node.ask(ref, "tell", timeout=PATIENCE_S)) for ref in refs]:
+            try:
+                told[ref.key] = future.get()
+            except NodeDown:
+                left.append(ref)
+        return left
 
     def close(self):
         for stream in self.streams:
