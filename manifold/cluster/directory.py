@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from manifold.actors import ActorDeadError, Future
 from manifold.cluster.membership import NodeUp
 from manifold.cluster.names import Names
-from manifold.cluster.placement import Placement
+from manifold.cluster.placement import Placement, portions
 from manifold.core.bodies import Keyed, KeyedAsk, KeyedSend, Kind
 from manifold.core.codec import decode, encode
 from manifold.core.pid import PID
@@ -37,6 +37,8 @@ __all__ = ["Directory"]
 logger = logging.getLogger("manifold")
 
 _NAME_MAX = 255
+_HEAD_BYTES = 512
+"""More than the head of a frame, its view included."""
 
 
 class Directory:
@@ -109,9 +111,14 @@ class Directory:
         return [pid for pid in found if pid is not None]
 
     def _hand_off(self, node: str, refs: Sequence[Placed], wire: bytes, receipt: Settles | None) -> int:
-        keyed = Keyed(*self._agreement.view.epoch, [(ref.who, ref.call) for ref in refs])
-        body = lambda number: KeyedSend(number, keyed, wire).pack()  # noqa: E731
-        return self._host.cluster.hand_off(node, Kind.KEYED_SEND, body, len(refs), receipt)
+        # Refs of more than a frame takes go in several.
+        room = max(1, self._host.limits.packet_max_bytes - len(wire) - _HEAD_BYTES)
+        shed = 0
+        for some in portions([(ref.who, ref.call) for ref in refs], _size, room):
+            keyed = Keyed(*self._agreement.view.epoch, some)
+            body = lambda number, keyed=keyed: KeyedSend(number, keyed, wire).pack()  # noqa: E731
+            shed += self._host.cluster.hand_off(node, Kind.KEYED_SEND, body, len(some), receipt)
+        return shed
 
     def ask(self, ref: Placed, message: Any, wire: bytes | None, future: Any) -> None:
         """Ask an actor by its key; the future gets the answer, or why there is none."""
@@ -281,6 +288,11 @@ class Directory:
         view = self._agreement.view
         takes_part = any(member.takes_part for member in view.members if member.node == self._host.id)
         return not takes_part and self._agreement.is_open and self._placement.is_empty()
+
+
+def _size(ref: tuple[bytes, bytes]) -> int:
+    who, call = ref
+    return len(who) + len(call)
 
 
 def _checked(name: object) -> str:

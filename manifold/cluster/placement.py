@@ -10,7 +10,7 @@ Everything is called under the directory's lock.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from manifold.actors.actor import Actor
 from manifold.actors.placed import find_class
@@ -18,7 +18,7 @@ from manifold.core.codec import decode
 from manifold.errors import CodecError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from manifold.core.pid import PID
     from manifold.core.views import Agreement, Epoch, View
@@ -26,12 +26,18 @@ if TYPE_CHECKING:
 
     Say = Callable[[str, list[Any]], bool]
 
-__all__ = ["Placement", "owner_of"]
+__all__ = ["Placement", "owner_of", "portions"]
 
 logger = logging.getLogger("manifold")
 
-_CHUNK = 10_000
-"""How many keys one frame announces at most."""
+_ANNOUNCED_BYTES = 1 << 20
+"""How much of keys one frame announces, unless one alone is larger."""
+
+
+_ITEM_BYTES = 16
+"""More than what an item takes besides its own bytes."""
+
+T = TypeVar("T")
 
 
 class _Home:
@@ -143,18 +149,21 @@ class Placement:
     def settled(self) -> None:
         """Nobody sends here by an earlier view: say what goes elsewhere, and have it go."""
         going: dict[str, list[bytes]] = {}
-        on_their_way = {home.who for home in self._departing}
-        for who in [*self.homes, *(self._expected.keys() - self.homes.keys() - on_their_way)]:
+        for who in [*self.homes, *(self._expected.keys() - self.homes.keys() - self._on_their_way())]:
             if (owner := self._goes(who)) is not None:
                 going.setdefault(owner, []).append(who)
         for node, those in sorted(going.items()):
-            for start in range(0, len(those), _CHUNK):
-                self._say(node, ["expect", those[start : start + _CHUNK]])
+            for some in portions(those, len, _ANNOUNCED_BYTES):
+                self._say(node, ["expect", some])
         for node, those in sorted(going.items()):
             for who in those:
                 if (home := self.homes.get(who)) is not None:
                     self._depart(home, node)
         self._rehome_orphans()
+
+    def _on_their_way(self) -> set[bytes]:
+        """Give the keys of actors that are just handing over to a node that takes them."""
+        return {home.who for home in self._departing if self._node not in self._expected.get(home.who, ())}
 
     def opened(self) -> None:
         """All that will come from others is here or announced: the rest begins."""
@@ -163,7 +172,10 @@ class Placement:
                 self._bear(who, None)
 
     def lost(self, node: str) -> None:
-        """A node has gone down: what it was to hand over begins afresh."""
+        """A node has gone down: what it was to hand over begins afresh, and what was to go there goes on from here."""
+        for home, to in self._departing.items():
+            if to == node:
+                self.expect(self._node, [home.who])
         for who, givers in list(self._expected.items()):
             while node in givers:
                 self._arrived(who, node, None)
@@ -188,20 +200,27 @@ class Placement:
         """An actor has ended, with its state, or without having been asked for one."""
         with self._lock:
             node = self._departing.pop(home)
-            if state is None:
-                self._say(node, ["gone", home.who])
-            elif not self._say(node, ["handoff", home.who, home.call, state]):
+            words = ["gone", home.who] if state is None else ["handoff", home.who, home.call, state]
+            if self._say(node, words) or state is None:
+                self._is_not_coming(self._node, home.who)
+            else:
                 self._orphans.append(_Orphan(home.who, home.call, state))
                 self._rehome_orphans()
             self.changed()
+
+    def _is_not_coming(self, node: str, who: bytes) -> None:
+        if node in self._expected.get(who, ()):
+            self._arrived(who, node, None)
 
     def _rehome_orphans(self) -> None:
         orphans, self._orphans = self._orphans, []
         for orphan in orphans:
             owner = self._goes(orphan.who)
-            if owner is None:
+            if owner is None or orphan.who in self._unborn:  # who waits here goes there with it
                 self.take_over(self._node, *orphan)
-            elif not self._say(owner, ["handoff", *orphan]):
+            elif self._say(owner, ["handoff", *orphan]):
+                self._is_not_coming(self._node, orphan.who)
+            else:
                 self._orphans.append(orphan)
 
     def expect(self, node: str, those: list[bytes]) -> None:
@@ -266,6 +285,20 @@ class _Departure:
 
     def set_exception(self, exc_info: Any) -> None:  # noqa: ARG002
         self._placement.departed(self._home, None)
+
+
+def portions(items: Iterable[T], size: Callable[[T], int], room: int) -> Iterator[list[T]]:
+    """Give items in lists that take no more than `room` bytes each, unless one alone does."""
+    some: list[T] = []
+    left = room
+    for item in items:
+        left -= size(item) + _ITEM_BYTES
+        if left < 0 and some:
+            yield some
+            some, left = [], room - size(item) - _ITEM_BYTES
+        some.append(item)
+    if some:
+        yield some
 
 
 def _described(who: bytes) -> tuple[str, str, str | bytes, str | None]:

@@ -24,7 +24,7 @@ from manifold.actors import (
     registry,
 )
 from manifold.core.codec import decode, encode
-from manifold.errors import Overloaded
+from manifold.errors import MessageTooLarge, Overloaded
 from manifold.ports import DEAD, DELIVERED, SHED
 
 if TYPE_CHECKING:
@@ -150,12 +150,19 @@ async def _hand_over(worker: Worker, actor: Actor, reply: Any) -> None:
     data = b""
     try:
         state = actor.on_handoff()
-        data = encode(await state if type(state) is CoroutineType else state)
+        data = _encoded(await state if type(state) is CoroutineType else state, worker.node.limits.message_max_bytes)
     except BaseException as error:  # noqa: BLE001
         _log(actor, error)
     if (rest := _stop(worker, actor, "handed over", None)) is not None:
         await rest
     reply.set(data)
+
+
+def _encoded(state: Any, limit: int) -> bytes:
+    data = encode(state)
+    if len(data) > limit:
+        raise MessageTooLarge(len(data), limit)
+    return data
 
 
 def _notice(worker: Worker, actor: Actor, notice: Notice) -> Rest:

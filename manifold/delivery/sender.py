@@ -275,9 +275,11 @@ class Sender:
         if self._node.send_running(pids, message, track, 0) is None:
             self._send_any(pids, message, track, uncounted=0, wire=wire)
 
-    def checked(self, to: Any) -> list[PID] | Audience:
-        """Give a list of PIDs that nobody else changes, or the audience."""
-        return to if type(to) is Audience else self._copied(to)
+    def checked(self, to: Any) -> Sequence[PID | Placed] | Audience:
+        """Give a list of recipients that nobody else changes, or the audience."""
+        if type(to) is Audience:
+            return to
+        return self._copied(to) if (refs := _placed(to)) is None else refs
 
     def _copied(self, to: Any) -> list[PID]:
         return self._resolved(_listed(to))
