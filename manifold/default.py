@@ -174,9 +174,9 @@ def placed(cls: type[Actor], key: str | bytes, *args: Any, role: str | None = No
     in order; none is lost. When a node crashes its actors begin afresh elsewhere with the next message. An actor that
     stops by itself is started again by the next message.
 
-    A node that has not met the others yet is a cluster of its own, and begins actors for all keys: have it wait for
-    them (`node.events()`, `node.ring(role)`) before it sends by keys. When two actors of a key meet, as after a split
-    of the network, one hands over to the other, whose `on_takeover` is called while it runs.
+    A node that joins others begins no actors, and gives no names away, before it has met them, or for as long as
+    `Limits.node_down_after_s`: what is sent to them waits. When two actors of a key meet, as after a split of the
+    network, one hands over to the other, whose `on_takeover` is called while it runs.
 
     Its PID is that of one life on one node: what is sent to the PID of an actor that has moved is dead, and monitors
     are told `handed over`. Raises TypeError for a class that cannot be found by its name, NotSerializable for `args`.

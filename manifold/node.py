@@ -112,17 +112,18 @@ class Node:
         join = _addresses(join)
         self._describe(name, f"{name}@{self.around.token()}", worker_kind, limits)
         wires = self.around.transport(self.id, listen, join, transport, cookie, limits)
+        expects_others = bool(join) or transport is not None
         if worker_kind == "process":
             crew = Crew(self, name, workers or _cores(), on_worker_start, limits)
             self._crew = crew
             self._furnish(crew.places, crew.cluster, TellingMembership(crew), crew.intake)
             self._inhabit(Partitioner(self, limits, self._loops(range(1)), crew.own_ids()))
-            self._guide(Directory(self, roles, crew.nest, crew.tell_view))
+            self._guide(Directory(self, roles, crew.nest, crew.tell_view, expects_others=expects_others))
         else:
             places = Places(self.id)
             self._furnish(places, Cluster(limits, places), Membership(), Intake(self))
             self._inhabit(Partitioner(self, limits, self._start_loops(worker_kind, workers)))
-            self._guide(Directory(self, roles, Nest(self.local)))
+            self._guide(Directory(self, roles, Nest(self.local), expects_others=expects_others))
         if wires is not None:
             self._join(wires, join)
         if self._crew is not None:

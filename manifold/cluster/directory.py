@@ -8,7 +8,6 @@ directories go down the link in order with messages, and are never refused.
 from __future__ import annotations
 
 import logging
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from manifold.actors import ActorDeadError, Future
 from manifold.cluster.membership import NodeUp
 from manifold.cluster.names import Names
 from manifold.cluster.placement import Placement, portions
+from manifold.cluster.turns import FairLock
 from manifold.core.bodies import Keyed, KeyedAsk, KeyedSend, Kind
 from manifold.core.codec import decode, encode
 from manifold.core.pid import PID
@@ -45,11 +45,17 @@ class Directory:
     """The directory of one node."""
 
     def __init__(
-        self, host: Host, roles: Iterable[str], nest: Nest, on_view: Callable[[View], object] | None = None
+        self,
+        host: Host,
+        roles: Iterable[str],
+        nest: Nest,
+        on_view: Callable[[View], object] | None = None,
+        *,
+        expects_others: bool = False,
     ) -> None:
-        self.lock = threading.RLock()
+        self.lock = FairLock()
         self._host = host
-        self._agreement = Agreement(host.id, roles)
+        self._agreement = Agreement(host.id, roles, expects_others=expects_others)
         self._placement = Placement(host, self._agreement, nest, self._say, self._look, self.lock)
         self._names = Names(host, self._agreement, self._say)
         self.known = self._names.known
@@ -199,6 +205,12 @@ class Directory:
                 self._names.lost(event.node)
                 self._do(self._agreement.peer_down(event.node))
             self._look()
+
+    def expect_no_more(self) -> None:
+        """Nobody was met in time: this node is the first."""
+        if self._agreement.expects_others:
+            with self.lock:
+                self._do(self._agreement.expect_no_more())
 
     def close(self) -> None:
         """This node stops: nothing that happens now changes where anything belongs."""

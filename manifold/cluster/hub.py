@@ -387,6 +387,8 @@ class Hub:
     def _gossip(self, now: float) -> None:
         """Tell everybody who is here, now and then: two who lost each other, or never met, hear so of each other."""
         if now >= self._gossip_at:
+            if self._gossip_at:
+                self._host.directory.expect_no_more()
             self._gossip_at = now + self._limits.node_down_after_s
             parts = Members(list(self._membership.up().items())).pack()
             for peer in list(self._by_node.values()):

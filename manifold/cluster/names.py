@@ -235,7 +235,7 @@ class Names:
 
     def _when_open(self, node: str, words: list[Any], epoch: tuple[int, str], name: str) -> None:
         """Do what an owner is asked, when it is sure of its names; what was asked by an earlier view is asked again."""
-        if epoch > self._agreement.view.epoch or not self._agreement.is_open:
+        if epoch > self._agreement.view.epoch or not self._agreement.is_sure:
             self._waiting.append((node, words))
         elif self._owner(name) == self._node:
             self._serve(node, words, name)

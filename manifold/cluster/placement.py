@@ -103,7 +103,7 @@ class Placement:
         if epoch > view.epoch:
             return False  # that view comes here soon
         if owner_of(view, who) == self._node:
-            return self._agreement.is_open and who not in self._expected
+            return self._agreement.is_sure and who not in self._expected
         if self._agreement.is_settled or before is None or epoch != before.epoch or owner_of(before, who) != self._node:
             return None
         return who not in self._expected  # its sender is behind: for a moment it still belongs here

@@ -146,8 +146,10 @@ class Agreement:
     What nodes say to each other must arrive in the order said, as on a link, and behind what was sent before it.
     """
 
-    def __init__(self, node: str, roles: Iterable[str] = ()) -> None:
+    def __init__(self, node: str, roles: Iterable[str] = (), *, expects_others: bool = False) -> None:
         self.node = node
+        self.expects_others = expects_others
+        """Whether it is alone just because it has not met the others yet."""
         self.roles = tuple(sorted(set(roles)))
         self.takes_part = True
         self.view = View((1, node), [Member(node, self.roles)])
@@ -166,7 +168,17 @@ class Agreement:
         self._is_taken_back = False
         self._effects: list[Effect] = []
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether what this node was not told to expect is certain to be nowhere."""
+        return self.is_open and not self.expects_others
+
     # What happens.
+
+    def expect_no_more(self) -> list[Effect]:
+        """There seem to be no others."""
+        was_sure, self.expects_others = self.is_sure, False
+        return [Opened()] if self.is_sure and not was_sure else []
 
     def peer_up(self, node: str) -> list[Effect]:
         """A node is connected."""
@@ -364,6 +376,7 @@ class Agreement:
         if view.epoch <= self.view.epoch or self.node not in view.nodes:
             return
         before, self.view = self.view, view
+        self.expects_others = False
         self._with = (self._up & view.nodes) - {self.node}
         self._given_up = set()
         self._offered, self._is_taken_back = None, False

@@ -625,3 +625,21 @@ def test_a_list_of_both_kinds_is_refused_before_anything_is_sent():
             with pytest.raises(TypeError, match="two sends"):
                 a.send(mixed, "x")
         assert a.stats().sent == 0
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_a_node_that_joins_begins_nothing_before_it_has_met_the_others(others):
+    with Simulation(31) as simulation:
+        a = simulation.node("a")
+        a.send(manifold.placed(Keeper, "k", "k"), 1)
+        simulation.run(0.1)
+        b = simulation.node("b", join=[a.address if others else "sim://nobody"])
+        b.send(manifold.placed(Keeper, "k", "k"), 2)
+        simulation.run(1.0)
+        if others:
+            assert len(a.directory._placement.homes) + len(b.directory._placement.homes) == 1
+            assert a.stats().delivered + b.stats().delivered == 2
+        else:
+            assert b.stats().in_flight == 1
+            simulation.run(8.0)
+            assert (b.stats().delivered, len(b.directory._placement.homes)) == (1, 1)

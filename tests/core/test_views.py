@@ -7,7 +7,7 @@ import os
 import pytest
 
 from manifold.core.ring import Ring
-from manifold.core.views import Agreement, Member, View, name_of
+from manifold.core.views import Agreement, Member, Opened, View, name_of
 from manifold.errors import CodecError
 from tests.core.views_world import World
 
@@ -239,3 +239,12 @@ def test_a_view_that_this_node_is_not_in_or_that_is_old_is_none():
     world.do(a, world.nodes[a].hear(b, ["view", 100, b, [[b, [], True]]]))
     world.do(a, world.nodes[a].hear(b, ["view", 1, b, [[a, [], True], [b, [], True]]]))
     assert world.nodes[a].view is view
+
+
+def test_a_node_that_expects_others_is_sure_of_nothing_until_it_has_met_them_or_gives_up():
+    alone = Agreement("a@1", expects_others=True)
+    assert (alone.is_open, alone.is_sure) == (True, False)
+    assert alone.expect_no_more() == [Opened()]
+    assert alone.is_sure
+    assert alone.expect_no_more() == []
+    assert Agreement("a@1").is_sure
