@@ -10,23 +10,24 @@ try:
 except ImportError:
     Console = None  # type: ignore[assignment,misc]
 
+from tests.campaign.state import CAUSES
+
 if TYPE_CHECKING:
     from tests.campaign.state import Sums
 
 __all__ = ["rows", "show"]
 
-COUNTS = ("sent", "delivered", "dead", "shed", "unreachable", "in_flight")
 NEVER = ("lost", "doubled", "reordered")
 
 
 def rows(sums: Sums) -> list[tuple[str, str]]:
     """Give the lines of the table."""
     counts = sums.counts
-    accounted = sum(counts[name] for name in COUNTS[1:])
+    accounted = sum(counts[name] for name in CAUSES[1:])
     return [
         ("schedules", f"{len(sums.seeds):,}"),
         *((f"fault: {kind}", f"{number:,}") for kind, number in sorted(sums.faults.items())),
-        *((name.replace("_", " "), f"{counts[name]:,}") for name in COUNTS),
+        *((name.replace("_", " "), f"{counts[name]:,}") for name in CAUSES),
         ("sent, and not accounted for", f"{counts['sent'] - accounted:,}"),
         *((name, f"{counts[name]:,}") for name in NEVER),
         ("failed schedules", f"{len(sums.failed):,}"),

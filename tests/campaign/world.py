@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import manifold
 from manifold.testing import Simulation
 from tests.campaign.book import Book
-from tests.campaign.members import KINDS, TIGHT, Member, Unmade
+from tests.campaign.members import KINDS, TIGHT, AsyncMember, Member, Unmade
 from tests.campaign.plan import Plan, weather
 from tests.campaign.senders import CRASHES, Crashed, Source, in_task, listen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 __all__ = ["World"]
 
@@ -30,7 +30,8 @@ class World:
         self.plan = plan
         self.simulation = simulation
         self.random = Random(f"world/{plan.seed}")
-        self.book = Book(simulation)
+        self.history = simulation.history
+        self.book = Book(lambda: simulation.now, self.history)
         self.nodes: list[manifold.Node] = []
         self.pids: list[manifold.PID] = []
         self.members: list[Member] = []
@@ -47,6 +48,27 @@ class World:
     def number(self) -> int:
         self._number += 1
         return self._number
+
+    # What members and senders need.
+
+    @property
+    def now(self) -> float:
+        return self.simulation.now
+
+    def work(self, seconds: float) -> None:
+        """Keep a worker busy."""
+        self.simulation.work(seconds)
+
+    def task(self, node: manifold.Node, coroutine: Coroutine[Any, Any, None]) -> None:
+        self.simulation.task(node, coroutine)
+
+    def watched(self, source: Source, pid: manifold.PID) -> None:
+        """Note that an actor, of which this is the source, monitors another."""
+        self.watchers[str(pid)].append(manifold.PID.parse(source.name))
+
+    def is_going(self, pid: manifold.PID) -> bool:
+        """Whether its node may just be leaving audiences: there is no such moment here."""
+        return False
 
     # Who is there.
 
@@ -94,6 +116,8 @@ class World:
         self.pids.append(pid)
         self.refs[str(pid)] = made[0].actor_ref
         self.members.append(made[0])
+        if isinstance(made[0], AsyncMember):
+            self.book.awaiting.add(str(pid))
 
     def running(self) -> list[manifold.Node]:
         """Give the nodes that run and are not paused: the others' threads can call nothing."""
