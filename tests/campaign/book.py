@@ -91,6 +91,7 @@ class Book:
         self.killed: set[str] = set()  # node ids
         self.stopped: set[str] = set()
         self.ended: dict[str, float] = {}  # PIDs of actors, as texts, and when
+        self.members: list[str] = []  # PIDs of actors, as texts
         self.awaiting: set[str] = set()  # PIDs of those with an `async def` handler
         self.receipts: list[Received] = []
         self.asked: list[Asked] = []
@@ -106,6 +107,23 @@ class Book:
         """Note something that must not be."""
         if len(self.wrong) < 20:
             self.wrong.append(f"{self.now():.4f} s: {what}")
+
+    def fault(self, kind: str) -> None:
+        """Note that something happens."""
+        self.faults[kind] += 1
+
+    def born(self, pid: str, *, awaits: bool) -> None:
+        """Note that there is an actor, and whether it has an `async def` handler."""
+        self.members.append(pid)
+        if awaits:
+            self.awaiting.add(pid)
+
+    def kill(self, node: str) -> None:
+        """Note that a node was killed, and all who lived there with it."""
+        self.killed.add(node)
+        for pid in self.members:
+            if node_of(pid) == node and pid not in self.ended:
+                self.end(pid)
 
     # Messages.
 
@@ -190,6 +208,10 @@ class Book:
         changes = [c for c in self.history if c.node == node and c.other == other]
         before = [c for c in changes if c.at <= since]
         return bool(before) and not before[-1].reason and not any(c.reason for c in changes if since < c.at <= until)
+
+    def incidents(self) -> dict[str, int]:
+        """Give how often senders were told that a queue is full, and nodes saw another go down."""
+        return {"overloads": self.overloads, "downs": sum(bool(change.reason) for change in self.history)}
 
     def saw_any_down(self, node: str) -> bool:
         """Tell whether a node saw any other go down."""

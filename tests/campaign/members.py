@@ -13,7 +13,7 @@ from tests.campaign.senders import CRASHES, Crashed, Source
 if TYPE_CHECKING:
     from tests.campaign.world import World
 
-__all__ = ["KINDS", "TIGHT", "AsyncMember", "Member", "Unmade"]
+__all__ = ["KINDS", "TIGHT", "AsyncMember", "Member", "Unmade", "spawned"]
 
 
 class Member(manifold.Actor):
@@ -74,6 +74,8 @@ class Member(manifold.Actor):
                 self.watch(arg)
             case "demonitor":
                 self.unwatch()
+            case "watched":
+                self.world.watchers[self.name].append(arg)
 
     def stop_node(self) -> None:
         self.source.node.stop()
@@ -214,6 +216,20 @@ class Stops(AsyncMember):
 
 KINDS: tuple[type[Member], ...] = (*(Member, AsyncMember, Starting, AsyncStarting) * 3, Unstarted)
 TIGHT: tuple[type[Member], ...] = (DropsNewest, DropsOldest, Stops)
+
+
+def spawned(world: World, node: manifold.Node, cls: type[Member]) -> Member:
+    """Start a member; gives the actor itself."""
+    made: list[Member] = []
+
+    class Known(cls):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            made.append(self)
+
+    pid = node.spawn(Known, world, node)
+    world.book.born(str(pid), awaits=issubclass(cls, AsyncMember))
+    return made[0]
 
 
 def _raise(kind: type[BaseException]) -> None:

@@ -78,4 +78,5 @@ def _play(world: World, result: Result) -> None:
     result.wrong += world.book.wrong
     result.faults = dict(world.book.faults)
     result.counts = {name: found.get(name, 0) for name in ("lost", "doubled", "reordered")}
+    result.counts |= world.book.incidents()
     result.count(node.stats() for node in world.nodes)

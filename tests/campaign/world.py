@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import manifold
 from manifold.testing import Simulation
 from tests.campaign.book import Book
-from tests.campaign.members import KINDS, TIGHT, AsyncMember, Member, Unmade
+from tests.campaign.members import KINDS, TIGHT, Member, Unmade, spawned
 from tests.campaign.plan import Plan, weather
 from tests.campaign.senders import CRASHES, Crashed, Source, in_task, listen
 
@@ -105,19 +105,10 @@ class World:
         if self.random.random() < 0.05:
             with contextlib.suppress(Crashed):
                 node.spawn(Unmade, self, node)
-        made: list[Member] = []
-
-        class Known(cls):  # type: ignore[misc, valid-type]
-            def __init__(self, *args: Any) -> None:
-                super().__init__(*args)
-                made.append(self)
-
-        pid = node.spawn(Known, self, node)
-        self.pids.append(pid)
-        self.refs[str(pid)] = made[0].actor_ref
-        self.members.append(made[0])
-        if isinstance(made[0], AsyncMember):
-            self.book.awaiting.add(str(pid))
+        member = spawned(self, node, cls)
+        self.pids.append(member.pid)
+        self.refs[member.name] = member.actor_ref
+        self.members.append(member)
 
     def running(self) -> list[manifold.Node]:
         """Give the nodes that run and are not paused: the others' threads can call nothing."""
@@ -177,7 +168,7 @@ class World:
         if len(self.nodes) < 2:
             return
         kind = self.random.choice(self.plan.kinds)
-        self.book.faults[kind] += 1
+        self.book.fault(kind)
         FAULTS[kind](self)
 
     def _pair(self) -> tuple[str, str]:
@@ -289,15 +280,13 @@ class World:
         if len(self.nodes) < 2:
             return None
         self.simulation.kill(node, silent=self.random.random() < 0.5)
-        self.book.killed.add(node.id)
+        self.book.kill(node.id)
         self._remove(node)
         return node
 
-    def _remove(self, node: manifold.Node, *, ends: bool = True) -> None:
+    def _remove(self, node: manifold.Node) -> None:
         self.nodes.remove(node)
         self.sources = [source for source in self.sources if source.node is not node]
-        if ends:
-            self._end_all(node)
 
     def _end_all(self, node: manifold.Node) -> None:
         for pid in self.pids:
@@ -318,7 +307,7 @@ class World:
         node = self._any_node()
         if node is None:
             return
-        self._remove(node, ends=False)
+        self._remove(node)
         self.book.stopped.add(node.id)
         inside = [
             member for member in self.members if member.pid.node == node.id and member.name not in self.book.ended

@@ -68,7 +68,8 @@ class Proxy:
 
     def __init__(self, port: int, loop: asyncio.AbstractEventLoop) -> None:
         self.broken = 0
-        self._port = port
+        self.port = port
+        """Where it passes what comes on to; nowhere yet, if it is 0."""
         self._loop = loop
         self._transports: set[asyncio.WriteTransport] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,7 +109,7 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.port)
             ends = {writer.transport, far_writer.transport}
             self._transports |= ends
             await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
