@@ -100,6 +100,7 @@ class Book:
         self.lacking: list[Lacked] = []
         self.unsure: Counter[str] = Counter()  # by node id, and by "sender sequence": who left an audience meanwhile
         self.faults: Counter[str] = Counter()
+        self.happened: list[tuple[float, str]] = []
         self.overloads = 0
         self.events: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)  # by node id: (other, why down)
 
@@ -111,6 +112,7 @@ class Book:
     def fault(self, kind: str) -> None:
         """Note that something happens."""
         self.faults[kind] += 1
+        self.happened.append((self.now(), kind))
 
     def born(self, pid: str, *, awaits: bool) -> None:
         """Note that there is an actor, and whether it has an `async def` handler."""

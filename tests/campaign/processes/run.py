@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import manifold
 from tests.campaign.judge import Case, judge
 from tests.campaign.processes.plan import Plan, plan
-from tests.campaign.processes.theatre import Theatre
+from tests.campaign.processes.theatre import FAULTS, Theatre
 from tests.campaign.scribe import read
 from tests.campaign.state import Result
 
@@ -57,4 +57,5 @@ def _stay_together(book: Book, what: Plan) -> None:
     """Where nothing lasted, no node has lost another."""
     downs = [change for change in book.history if change.reason]
     if downs and not what.is_grave:
-        book.fail(f"nodes lost each other for nothing: {downs[:3]}")
+        before = [f"{kind} at {at:.2f}" for at, kind in book.happened if at < downs[0].at and kind in FAULTS]
+        book.fail(f"nodes lost each other for nothing: {downs[:3]} after {', '.join(before[-8:])}")

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     from tests.campaign.processes.plan import Plan
 
-__all__ = ["Theatre"]
+__all__ = ["FAULTS", "Theatre"]
 
 OWN = "a"
 START_S = 30.0
 START_AGAIN_S = 0.2
+MEET_S = 0.7
 QUIET_S = 60.0
 CALM_S = 0.3
 LOOK_S = 0.02
@@ -255,8 +256,11 @@ class Theatre:
         self._random.choice(list(self._players.values())).tell("jump", by_s=self._random.uniform(-1e6, 1e6))
 
     def kill(self, kind: str) -> None:
-        """A process is killed, and another of its name begins at its place."""
+        """A process is killed, and another of its name begins at its place; mostly when all had time to meet before."""
         self._await(self._has_child, START_S)
+        if self._random.random() < 0.8:
+            self._await(self._is_complete, START_S)
+            self._pass(MEET_S)
         names = [name for name, player in self._players.items() if isinstance(player, Child)]
         seconds, name = self._lasting(kind, 0.0, 1.5), self._random.choice(names)
         with self._lock:
