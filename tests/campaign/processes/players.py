@@ -129,6 +129,7 @@ class Child:
 
     def close(self) -> str:
         assert self.process.stdin is not None
+        self._log.take()
         self.process.stdin.close()
         try:
             code = self.process.wait(END_S)
@@ -162,7 +163,7 @@ class Log:
             case "file":
                 self.end = path.open("wb")
             case "full disk":
-                self.end = Path("/dev/full").open("wb")
+                self.end = Path("/dev/full").open("wb")  # noqa: SIM115
             case _:
                 self._far, self.end = os.pipe()
                 if kind == "full pipe":
@@ -176,6 +177,17 @@ class Log:
             self.end.close()
         if self._kind == "broken pipe":
             self.close()
+
+    def take(self) -> None:
+        """Somebody reads again: Python itself does not end while a handler of logs blocks."""
+        if self._far is not None:
+            os.set_blocking(self._far, True)
+            threading.Thread(target=self._read, args=(os.dup(self._far),), daemon=True).start()
+
+    def _read(self, far: int) -> None:
+        with open(far, "rb") as stream:
+            while stream.read1():
+                pass
 
     def close(self) -> None:
         if self._far is not None:

@@ -7,17 +7,14 @@ from random import Random
 
 import pytest
 
-from manifold.cluster.away import Away
-from manifold.cluster.peer import Peer
-from manifold.core.flow import Inflow
 from tests.campaign.cli import prepared
 from tests.campaign.plan import sizes
 from tests.campaign.processes.plan import TROUBLES, plan
 from tests.campaign.processes.run import play
 
-GRAVE = ("cut", "kill", "cut again and again", "long pause", "cut", "kill")
-OVER_NATS = ("cut", "server kill", "kill", "long pause", "server kill", "cut", "kill")
-MILD = ("cut", "pause", "cut again and again", "clock jump", "stall", "cut", "clock jump")
+GRAVE = ("cut", "long pause", "kill", "cut again and again")
+OVER_NATS = ("cut", "server kill", "long pause", "kill", "server kill", "cut")
+MILD = ("cut", "pause", "cut again and again", "clock jump", "cut")
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +43,7 @@ def played(what):
 )
 def test_nodes_that_are_killed_cut_off_and_stopped(transport, steps, errors):
     result = played(short(transport, steps, errors=errors))
-    assert result.faults["kill"] == 2
+    assert result.faults["kill"] == 1
     assert result.counts["unreachable"]
 
 
