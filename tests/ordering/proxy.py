@@ -104,6 +104,10 @@ class Proxy:
         for transport in self._transports:
             transport.abort()
 
+    def _passes(self, data: bytes) -> bool:
+        """Whether this is passed on; if not, the connection breaks."""
+        return True
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -121,7 +125,7 @@ class Proxy:
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while data := await reader.read(CHUNK_BYTES):
+            while (data := await reader.read(CHUNK_BYTES)) and self._passes(data):
                 await self._flows.wait()
                 writer.write(data)
                 await writer.drain()
