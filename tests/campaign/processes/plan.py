@@ -22,7 +22,9 @@ GRAVE = {
 }
 """What may make nodes lose each other."""
 
-TROUBLES = ("crash", "loop crash", "stop actor", "spawn", "spawn", "slow receiver", "resize", "monitor", "monitor")
+TROUBLES = ("crash", "loop crash", "stop actor", "slow receiver", "resize", "monitor", "monitor")
+RELIEF = ("spawn",) * 3
+"""In the place of those who end."""
 
 ERRORS = ("file", "file", "full disk", "broken pipe", "full pipe")
 """Where the log of the processes goes to."""
@@ -68,7 +70,7 @@ def plan(seed: int, transport: str) -> Plan:
         is_grave=is_grave,
         cookie=random.choice((None, "a cookie that is long enough for anybody")),
         steps=tuple(random.choice(kinds) for _ in range(20)),
-        troubles=tuple(random.sample(TROUBLES, random.randint(3, len(TROUBLES)))),
+        troubles=(*random.sample(TROUBLES, random.randint(3, len(TROUBLES))), *RELIEF),
         errors=random.choice(ERRORS),
     )
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.campaign.cli import prepared
 from tests.campaign.plan import sizes
-from tests.campaign.processes.plan import TROUBLES, plan
+from tests.campaign.processes.plan import RELIEF, TROUBLES, plan
 from tests.campaign.processes.run import play
 
 GRAVE = ("cut", "long pause", "kill", "cut again and again")
@@ -25,7 +25,7 @@ def quiet():
 
 def short(transport, steps, **changes):
     what = plan(3 if "kill" in steps else 1, transport)
-    return dataclasses.replace(what, children=1, steps=steps, troubles=TROUBLES, **changes)
+    return dataclasses.replace(what, children=1, steps=steps, troubles=TROUBLES + RELIEF, **changes)
 
 
 def played(what):
