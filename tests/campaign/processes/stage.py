@@ -35,8 +35,6 @@ __all__ = ["TROUBLES", "Stage"]
 MEMBERS = 6
 """Started at first."""
 MEMBERS_MAX = 10
-YOUNG = 24
-"""So many who were born last are sent to mostly: others may well have ended."""
 ACTS, TROUBLE = 0.88, 0.96
 """The shares of what threads do: they send themselves, or have actors send; the rest is trouble."""
 PAUSE_S = 0.03
@@ -52,8 +50,8 @@ class Stage:
 
     def __init__(self, role: Role, say: Callable[[dict[str, Any]], None]) -> None:
         self.plan = role
-        self.gone: set[str] = set()
-        """Who has ended, and on other nodes, too: known a moment later."""
+        self.alive: dict[manifold.PID, None] = {}
+        """Who has not ended, as far as is known: of other nodes' a moment later."""
         self.book = Scribe(role.file, self._end)
         self.history: list[Change] = self.book.history
         self.watchers: defaultdict[str, list[manifold.PID]] = defaultdict(list)
@@ -97,12 +95,12 @@ class Stage:
 
     def any_pid(self, random: Random) -> manifold.PID:
         """Give somebody: one who runs on a node that is up, mostly."""
-        up, pids = self.node.nodes(), self.pids[-YOUNG:]
-        pid = random.choice(pids if random.random() < 0.95 else self.pids)
+        pids = list(self.alive) if random.random() < 0.9 else self.pids
+        up, pid = self.node.nodes(), random.choice(pids or self.pids)
         for _ in range(4):
-            if (pid.node in up and str(pid) not in self.gone) or random.random() < 0.05:
+            if pid.node in up or random.random() < 0.05:
                 break
-            pid = random.choice(pids)
+            pid = random.choice(pids or self.pids)
         return pid if random.random() < 0.5 else manifold.PID(pid.node, pid.id)
 
     def any_member(self, random: Random, node: manifold.Node) -> Member | None:
@@ -132,12 +130,16 @@ class Stage:
         member = spawned(self, self.node, cls)
         self.members.append(member)
         self.refs[member.name] = member.actor_ref
-        self.pids.append(member.pid)
-        self._say({"do": "meet", "pids": [member.name]})
+        self._meet(member.pid)
+        self._say({"do": "meet", "pid": member.name})
+
+    def _meet(self, pid: manifold.PID) -> None:
+        self.pids.append(pid)
+        self.alive[pid] = None
 
     def _end(self, pid: str) -> None:
-        self.gone.add(pid)
-        self._say({"do": "miss", "pids": [pid]})
+        self.alive.pop(manifold.PID.parse(pid), None)
+        self._say({"do": "miss", "pid": pid})
 
     # Who sends.
 
@@ -202,9 +204,9 @@ class Stage:
     def obey(self, command: dict[str, Any]) -> dict[str, Any] | None:
         match command["do"]:
             case "meet":
-                self.pids += map(manifold.PID.parse, command["pids"])
+                self._meet(manifold.PID.parse(command["pid"]))
             case "miss":
-                self.gone.update(command["pids"])
+                self.alive.pop(manifold.PID.parse(command["pid"]), None)
             case "go":
                 self._going.set()
             case "rest":
@@ -259,7 +261,9 @@ class Stage:
 
     def crash(self, source: Source) -> None:
         """Somebody who is watched, if it can be."""
-        watched = [name for name, watchers in self.watchers.items() if watchers and name not in self.gone]
+        watched = [
+            name for name, watchers in self.watchers.items() if watchers and manifold.PID.parse(name) in self.alive
+        ]
         pid = manifold.PID.parse(source.random.choice(watched)) if watched else self.any_pid(source.random)
         source.command(pid, "crash", source.random.choice(list(CRASHES)))
 

@@ -1,4 +1,4 @@
-"""The short campaign over real processes, which is part of the tests; and that it finds what is broken on purpose."""
+"""The short campaign over real processes, which is part of the tests."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ def quiet():
 
 
 def short(transport, steps, **changes):
+    """Give a plan that takes some seconds."""
     what = plan(3 if "kill" in steps else 1, transport)
-    return dataclasses.replace(what, children=1, steps=steps, troubles=TROUBLES + RELIEF, **changes)
+    limits = what.limits | ({"node_down_after_s": 0.8} if what.is_grave else {})
+    return dataclasses.replace(what, children=1, steps=steps, limits=limits, troubles=TROUBLES + RELIEF, **changes)
 
 
 def played(what):
