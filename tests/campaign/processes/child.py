@@ -12,6 +12,7 @@ import sys
 import threading
 from typing import Any
 
+from manifold.transport import AddressError
 from tests.campaign.processes.role import Role
 from tests.campaign.processes.stage import Stage
 
@@ -25,7 +26,10 @@ def say(what: dict[str, Any]) -> None:
 
 def main() -> None:
     logging.basicConfig(level=logging.WARNING)
-    stage = Stage(Role.of_text(sys.argv[1]), say)
+    try:
+        stage = Stage(Role.of_text(sys.argv[1]), say)
+    except AddressError:
+        os._exit(1)  # at once: there may be nowhere to say it
     say({"id": stage.node.id, "port": stage.node.around.port})
     for line in sys.stdin:
         answer = stage.obey(json.loads(line))
