@@ -49,7 +49,11 @@ class _Desk:
         if self._calls.qsize() >= WAITING_MAX:
             self._dropped += 1
             return
-        self._start()
+        try:
+            self._start()
+        except RuntimeError:  # the interpreter ends, and lets no thread begin
+            call()
+            return
         done = threading.Event()
         self._calls.put((copy_context(), call, done))
         if not self._is_stuck and not done.wait(_PATIENCE_S):
@@ -58,8 +62,9 @@ class _Desk:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="manifold-log", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="manifold-log", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def _run(self) -> None:
         while True:
