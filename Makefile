@@ -40,7 +40,7 @@ ordering: setup
 campaign: setup
 	$(BIN)/python -m tests.campaign sim $(ARGS)
 
-# The same on real processes, over ZeroMQ and a server of NATS, for about a quarter of an hour.
+# The same on real processes, over ZeroMQ and a server of NATS, for half an hour; docs/simulation.md
 campaign-processes: setup
 	$(BIN)/python -m tests.campaign processes $(ARGS)
 
