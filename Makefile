@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo setup test lint types layers tests ordering campaign fuzz pykka bench clean
+.PHONY: demo setup test lint types layers tests ordering campaign campaign-processes fuzz pykka bench clean
 
 demo: setup
 	$(BIN)/python -m examples.guild_presence $(ARGS)
@@ -39,6 +39,10 @@ ordering: setup
 # Faults by the thousand on simulated nodes; for hours with ARGS="--schedules 1000000 --resume FILE", see docs/simulation.md
 campaign: setup
 	$(BIN)/python -m tests.campaign sim $(ARGS)
+
+# The same on real processes, over ZeroMQ and a server of NATS, for half an hour; docs/simulation.md
+campaign-processes: setup
+	$(BIN)/python -m tests.campaign processes $(ARGS)
 
 # A million inputs, guided by coverage; tests/fuzz/README.md. More of one target: make fuzz ARGS="--target link --runs 1000000"
 fuzz: $(VENV)/.fuzz

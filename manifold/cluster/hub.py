@@ -232,7 +232,7 @@ class Hub:
             self._warn(f"a packet was refused: {error}")
 
     def _feed(self, peer: Peer, sender: int, data: bytes) -> None:
-        if not peer.up and self._is_double(peer, sender):
+        if not peer.up and self._is_double(peer, sender, data):
             return self._retire(peer)
         with peer.lock:
             events = peer.link.receive_packet(data, self._monotonic())
@@ -240,12 +240,17 @@ class Hub:
                 self._leave(peer)
         return self._on_events(peer, events)
 
-    def _is_double(self, peer: Peer, sender: int) -> bool:
-        """Tell whether a link leads to a session that one which is up leads to: by another name of its address."""
+    def _is_double(self, peer: Peer, sender: int, data: bytes) -> bool:
+        """Tell whether a link leads to a session that one which is up leads to: by another name of its address.
+
+        Sessions of different nodes may have the same number: only their owners tell them apart.
+        """
         for other in self._by_node.values():
             if other is not peer and other.link.peer_session == sender and peer.link.session in self._live:
-                other.forever |= peer.forever
-                return True
+                hello = decode_packet(data, self._link_limits.frame_max_bytes).hello
+                if hello is not None and hello.node == other.node:
+                    other.forever |= peer.forever
+                    return True
         return False
 
     def _introduced(self, data: bytes) -> Peer | None:

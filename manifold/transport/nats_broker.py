@@ -217,6 +217,7 @@ class Broker:
             faults[:] = [*faults[-1:], error]
 
         client = Client()
+        self._lost.clear()
         async with asyncio.timeout(2 * _CONNECT_S):
             await client.connect(url, error_cb=on_error, **self._options(url))
             self._check(client, url)
@@ -224,10 +225,19 @@ class Broker:
                 await self._claim(client, faults)
             for subject in self._subjects:
                 await client.subscribe(subject, cb=self._on_message, pending_msgs_limit=0, pending_bytes_limit=0)
-            await client.flush()
+            await self._hear(client)
         if faults:
             raise faults[-1]
         return client
+
+    async def _hear(self, client: Client) -> None:
+        """Wait until the server has answered all this. nats-py would wait on when the connection has broken."""
+        answered, lost = asyncio.create_task(client.flush()), asyncio.create_task(self._lost.wait())
+        await asyncio.wait({answered, lost}, return_when=asyncio.FIRST_COMPLETED)
+        lost.cancel()
+        if not answered.done():
+            raise errors.ConnectionClosedError
+        answered.result()
 
     def _options(self, url: str) -> dict[str, Any]:
         servers = self._servers

@@ -18,14 +18,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.campaign import simulated, state, table
+from tests.campaign.processes import run as processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = ["RUNS", "cleanly", "main", "prepared"]
 
-RUNS: dict[str, Callable[[int], state.Result]] = {"sim": simulated.run}
-"""How the schedule of a seed is played, by the kind of campaign."""
+RUNS: dict[str, Callable[[str], Callable[[int], state.Result]]] = {
+    "sim": lambda _: simulated.run,
+    "processes": lambda transport: partial(processes.run, transport),
+}
+"""How the schedule of a seed is played, by the kind of campaign and the transport."""
+
+SCHEDULES = {"sim": 20_000, "processes": 60}
 
 REPORT_S = 10.0
 SERIAL_MAX = 100
@@ -38,32 +44,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     sums = state.Sums()
     for result in state.load(args.resume) if args.resume else ():
         sums.add(result)
-    seeds = [seed for seed in range(args.seed, args.seed + args.schedules) if seed not in sums.seeds]
+    many = SCHEDULES[args.kind] if args.schedules is None else args.schedules
+    jobs = args.jobs or (1 if args.kind == "processes" else os.cpu_count() or 1)
+    seeds = [seed for seed in range(args.seed, args.seed + many) if seed not in sums.seeds]
     if sums.seeds:
         print(f"{len(sums.seeds):,} were played before; {len(seeds):,} are left")
-    for result in _within(args.minutes, _results(RUNS[args.kind], seeds, args.jobs)):
+    for result in _within(args.minutes, _results(RUNS[args.kind](args.transport), seeds, jobs)):
         sums.add(result)
         if args.resume:
             state.append(args.resume, result)
+        if args.kind == "processes":
+            print(table.line(result), flush=True)
         if result.wrong:
-            print(_told(args.kind, result), flush=True)
+            print(_told(args, result), flush=True)
     table.show(sums, f"campaign {args.kind}, from seed {args.seed}")
     return 1 if sums.failed else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
-    parser.add_argument("kind", choices=RUNS)
-    parser.add_argument("--schedules", type=int, default=20_000, metavar="N")
+    parser.add_argument("kind", choices=RUNS, help="sim: on simulated nodes; processes: on real ones")
+    parser.add_argument(
+        "--transport", choices=(*processes.TRANSPORTS, "both"), default="both", help="of processes; both take turns"
+    )
+    parser.add_argument("--schedules", type=int, metavar="N", help=f"by default {SCHEDULES}")
     parser.add_argument("--seed", type=int, default=0, help="of the first one; the others follow")
     parser.add_argument("--resume", type=Path, metavar="FILE", help="keep results there, and skip those it has")
     parser.add_argument("--minutes", type=float, metavar="M", help="stop after so long, to be resumed later")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="how many processes")
+    parser.add_argument("--jobs", type=int, metavar="N", help="how many at a time; by default one per core, or one")
     return parser
 
 
-def _told(kind: str, result: state.Result) -> str:
-    again = f"python -m tests.campaign {kind} --seed {result.seed} --schedules 1"
+def _told(args: argparse.Namespace, result: state.Result) -> str:
+    over = f" --transport {args.transport}" if args.kind == "processes" else ""
+    again = f"python -m tests.campaign {args.kind}{over} --seed {result.seed} --schedules 1"
     return "\n  ".join([f"FAILED: {again}", *result.wrong])
 
 

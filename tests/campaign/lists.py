@@ -14,31 +14,38 @@ __all__ = ["Listed"]
 
 
 class Listed:
-    """An audience, and who should be in it."""
+    """An audience, and who should be in it: all who were taken in since when, but for those whose node went down."""
 
     def __init__(self, source: Source, pids: list[manifold.PID]) -> None:
         self._source = source
-        self._seen = len(source.world.simulation.history)
-        self.members: dict[manifold.PID, None] = {}
+        self._seen = len(source.world.history)
+        self.members: dict[manifold.PID, float] = {}
         self.audience = manifold.Audience()
         self.add(pids)
 
     def follow(self) -> None:
         """Take out whose node was seen to go down."""
-        history = self._source.world.simulation.history
-        for change in history[self._seen :]:
+        history = self._source.world.history
+        seen = len(history)
+        for change in history[self._seen : seen]:
             if change.node == self._source.node.id and change.reason:
-                self.members = {pid: None for pid in self.members if pid.node != change.other}
-        self._seen = len(history)
+                self.members = {
+                    pid: since for pid, since in self.members.items() if pid.node != change.other or since > change.at
+                }
+        self._seen = seen
 
     def add(self, pids: list[manifold.PID]) -> None:
         self.follow()
-        up = self._source.node.nodes()
-        self.members.update((pid, None) for pid in pids if pid.node in up)
+        up, now = self._nodes(), self._source.world.now
         try:
             self.audience.update(pids)
+            fresh = [pid for pid in pids if pid.node in up or (pid in self.audience and pid.node in self._nodes())]
+            self.members = dict.fromkeys(fresh, now) | self.members
         except Overloaded:
-            self.members = dict.fromkeys(self.audience)
+            self.members = {pid: self.members.get(pid, now) for pid in self.audience}
+
+    def _nodes(self) -> list[str]:
+        return self._source.node.nodes()
 
     def discard(self, pid: manifold.PID) -> None:
         self.follow()
@@ -49,12 +56,13 @@ class Listed:
             pass
 
     def now(self) -> list[manifold.PID]:
-        """Give who is in it, having checked that they are those who should be: who has ended may still be."""
-        self.follow()
+        """Give who is in it, having noted who is not that should be: who has ended may, or may not."""
         there = list(self.audience)
-        book = self._source.world.book
-        missing = [pid for pid in self.members if pid not in self.audience and str(pid) not in book.ended]
-        surplus = [pid for pid in there if pid not in self.members]
-        if missing or surplus or len(there) != len(self.audience) or len(set(there)) != len(there):
-            book.fail(f"an audience of {self._source.name} lacks {missing[:3]} and has {surplus[:3]} too many")
+        self.follow()
+        book, node = self._source.world.book, self._source.node.id
+        for pid in set(self.members).difference(there):
+            book.lacks(node, self._source.name, pid, self.members.pop(pid))
+        surplus = [pid for pid in there if pid not in self.members and not self._source.world.is_going(pid)]
+        if surplus or len(set(there)) != len(there):
+            book.fail(f"an audience of {self._source.name} has {surplus[:3]} too many: {there}")
         return there

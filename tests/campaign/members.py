@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import manifold
 from manifold.actors import ActorDeadError, AskTimeout
 from manifold.errors import ManifoldError
-from tests.campaign.book import Monitored
 from tests.campaign.senders import CRASHES, Crashed, Source
 
 if TYPE_CHECKING:
     from tests.campaign.world import World
 
-__all__ = ["KINDS", "TIGHT", "AsyncMember", "Member", "Unmade"]
+__all__ = ["KINDS", "TIGHT", "AsyncMember", "Member", "Unmade", "spawned"]
 
 
 class Member(manifold.Actor):
@@ -64,7 +63,7 @@ class Member(manifold.Actor):
                 self.say_last_words()
                 raise CRASHES[arg](number)
             case "work":
-                self.world.simulation.work(arg)
+                self.world.work(arg)
             case "crash the loop":
                 asyncio.get_running_loop().call_soon(_raise, CRASHES[arg])
             case "stop yourself":
@@ -75,6 +74,8 @@ class Member(manifold.Actor):
                 self.watch(arg)
             case "demonitor":
                 self.unwatch()
+            case "watched":
+                self.world.watchers[self.name].append(arg)
 
     def stop_node(self) -> None:
         self.source.node.stop()
@@ -92,19 +93,16 @@ class Member(manifold.Actor):
                 self.source.command(watcher, "", modes=modes)
 
     def watch(self, pid: manifold.PID) -> None:
-        # Told at once if there is nobody: so it is noted before.
-        monitored = Monitored(self.name, pid, self.world.simulation.now)
         ref = self.monitor(pid)
-        self.book.monitors[ref] = monitored
+        self.book.monitored(ref, self.name, pid)
         self.refs.append(ref)
-        self.world.watchers[str(pid)].append(self.pid)
+        self.world.watched(self.source, pid)
 
     def unwatch(self) -> None:
         if self.refs:
             ref = self.refs.pop(self.source.random.randrange(len(self.refs)))
             self.demonitor(ref)
-            monitored = self.book.monitors[ref]
-            monitored.demonitored = not monitored.reasons
+            self.book.demonitored(ref)
 
     def on_stop(self) -> None:
         self.book.end(self.name)
@@ -135,7 +133,7 @@ class AsyncMember(Member):
     def stop_node(self) -> None:
         node = self.source.node
         if node.worker_kind == "loop":
-            self.world.simulation.task(node, node.aclose())
+            self.world.task(node, node.aclose())
         else:
             node.stop()
 
@@ -150,7 +148,7 @@ class AsyncMember(Member):
         """Ask somebody, and wait for the answer: a while, for it may be one who waits for this one."""
         source, pid = self.source, self.world.any_pid(self.source.random)
         message = source.message("asked")
-        self.book.sending(source.node, self.name, message[1], [pid])
+        self.book.sending(source.node.id, self.name, message[1], [pid])
         try:
             answer = await source.node.ask(pid, message, timeout=source.random.uniform(0.1, 2.0))
         except (AskTimeout, ManifoldError, ActorDeadError):
@@ -218,6 +216,20 @@ class Stops(AsyncMember):
 
 KINDS: tuple[type[Member], ...] = (*(Member, AsyncMember, Starting, AsyncStarting) * 3, Unstarted)
 TIGHT: tuple[type[Member], ...] = (DropsNewest, DropsOldest, Stops)
+
+
+def spawned(world: World, node: manifold.Node, cls: type[Member]) -> Member:
+    """Start a member; gives the actor itself."""
+    made: list[Member] = []
+
+    class Known(cls):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            made.append(self)
+
+    pid = node.spawn(Known, world, node)
+    world.book.born(str(pid), awaits=issubclass(cls, AsyncMember))
+    return made[0]
 
 
 def _raise(kind: type[BaseException]) -> None:

@@ -8,7 +8,7 @@ from random import Random
 from manifold import Limits
 from manifold.testing import Faults
 
-__all__ = ["GRAVE", "MILD", "Plan", "plan"]
+__all__ = ["GRAVE", "MILD", "Plan", "plan", "sizes"]
 
 MILD = (
     "blink", "disconnect", "weather", "short pause", "worker pause", "resize", "crash", "loop crash", "stop actor",
@@ -63,17 +63,20 @@ def plan(seed: int) -> Plan:
 
 def limits(random: Random, *, is_tight: bool) -> Limits:
     """Give the bounds of all nodes: seconds are short, for time with nothing to do is no test."""
-    sizes = {}
-    if is_tight:
-        sizes = {
-            "message_max_bytes": 4096,
-            "packet_max_bytes": 8192,
-            "worker_queue_max_bytes": random.choice((1024, 4096)),
-            "outbox_max_bytes": random.choice((2048, 8192)),
-            "inbox_max_bytes": random.choice((9300, 20_000)),
-            "offload_queue_max_bytes": random.choice((1024, 8192)),
-        }
-    return Limits(node_down_after_s=random.choice((1.0, 2.0)), stop_grace_s=random.choice((0.5, 2.0)), **sizes)
+    small = sizes(random) if is_tight else {}
+    return Limits(node_down_after_s=random.choice((1.0, 2.0)), stop_grace_s=random.choice((0.5, 2.0)), **small)
+
+
+def sizes(random: Random) -> dict[str, int]:
+    """Give bounds so small that messages are shed."""
+    return {
+        "message_max_bytes": 4096,
+        "packet_max_bytes": 8192,
+        "worker_queue_max_bytes": random.choice((1024, 4096)),
+        "outbox_max_bytes": random.choice((2048, 8192)),
+        "inbox_max_bytes": random.choice((9300, 20_000)),
+        "offload_queue_max_bytes": random.choice((1024, 8192)),
+    }
 
 
 def weather(random: Random) -> Faults:

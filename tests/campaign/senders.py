@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import manifold
 from manifold import ports
 from manifold.actors import ActorDeadError
 from manifold.errors import NodeStopped, Overloaded
-from tests.campaign.book import Asked, Received
+from tests.campaign.book import Answer, Asked, Received
 from tests.campaign.lists import Listed
 
 if TYPE_CHECKING:
@@ -81,18 +82,18 @@ class Source:
 
     def _send(self, to: Any, pids: list[manifold.PID], modes: dict[str, Any], message: Any = None) -> None:
         book, message, self.last_modes = self.world.book, message or self.message(), modes
-        book.sending(self.node, self.name, message[1], pids)
+        book.sending(self.node.id, self.name, message[1], pids)
         try:
             receipt = self.node.send(to, message, **modes)
         except Overloaded:
-            book.overloads += 1
+            book.overloaded()
         except NodeStopped:
-            book.not_sent(self.node, self.name, message[1], pids)
+            book.not_sent(self.node.id, self.name, message[1], pids)
             raise
         else:
             if receipt is not None:
-                now = self.world.simulation.now
-                book.receipts.append(Received(self.node, self.name, message[1], len(pids), receipt, now))
+                outcomes = partial(_outcomes, receipt)
+                book.receipt(Received(self.node.id, self.name, message[1], len(pids), outcomes))
 
     def send_one(self) -> None:
         pid = self.world.any_pid(self.random)
@@ -124,7 +125,7 @@ class Source:
         try:
             self._send(pids, pids, self.modes(), message)
         except (manifold.NotSerializable, manifold.MessageTooLarge):
-            self.world.book.not_sent(self.node, self.name, message[1], pids)
+            self.world.book.not_sent(self.node.id, self.name, message[1], pids)
             if "binary" not in self.last_modes.values() and all(pid.node == self.node.id for pid in pids):
                 self.world.book.fail(f"{self.name} was told that {message} cannot travel, which it need not")
 
@@ -134,22 +135,22 @@ class Source:
         if member is None or str(member.pid) in self.world.book.ended:
             return
         message = self.message()
-        self.world.book.sending(self.node, self.name, message[1], [member.pid])
+        self.world.book.sending(self.node.id, self.name, message[1], [member.pid])
         try:
             member.actor_ref.tell(message)
         except Overloaded:
-            self.world.book.overloads += 1
+            self.world.book.overloaded()
         except ActorDeadError:
-            self.world.book.not_sent(self.node, self.name, message[1], [member.pid])
+            self.world.book.not_sent(self.node.id, self.name, message[1], [member.pid])
 
     def send_later(self) -> None:
         pid = self.world.any_pid(self.random)
         name, book = f"{self.name}-timer-{self.number}", self.world.book
         self.number += 1
         timer = self.node.send_after(self.random.uniform(0.0, 1.0), pid, (name, 1, "", None))
-        book.sending(self.node, name, 1, [pid])
+        book.sending(self.node.id, name, 1, [pid])
         if self.random.random() < 0.2 and timer.cancel():
-            book.not_sent(self.node, name, 1, [pid])
+            book.not_sent(self.node.id, name, 1, [pid])
 
     def ask(self) -> None:
         pid, message = self.world.any_pid(self.random), self.message("asked")
@@ -157,17 +158,22 @@ class Source:
             message = self.message("asked oddly")
             if self.random.random() < 0.5:
                 message = self.message("crash", self.random.choice(list(CRASHES)))
-        self.world.book.sending(self.node, self.name, message[1], [pid])
+        self.world.book.sending(self.node.id, self.name, message[1], [pid])
         try:
             future = self.node.ask(pid, message, timeout=None)
         except Overloaded:
-            self.world.book.overloads += 1
+            self.world.book.overloaded()
             return
-        self.world.book.asked.append(Asked(self.node, pid, message, future, self.world.simulation.now))
+        self.world.book.question(Asked(self.node.id, pid, message, self.world.now, partial(Answer.of, future)))
 
     def send_listed(self) -> None:
         listed = self._listed()
-        self._send(listed.audience, listed.now(), self.modes())
+        there = listed.now()
+        try:
+            self._send(listed.audience, there, self.modes())
+        finally:
+            if left := len(set(there).difference(listed.audience)):
+                self.world.book.left_meanwhile(self.node.id, self.name, self.number, left)
 
     def change_list(self) -> None:
         listed = self._listed()
@@ -210,4 +216,8 @@ async def in_task(source: Source, turns: int) -> None:
 async def listen(world: World, node: manifold.Node) -> None:
     """Keep what a node tells of others."""
     async for event in node.events():
-        world.book.events[node.id].append((event.node, "" if isinstance(event, manifold.NodeUp) else event.reason))
+        world.book.told(node.id, event.node, "" if isinstance(event, manifold.NodeUp) else event.reason)
+
+
+def _outcomes(receipt: manifold.Receipt) -> Any:
+    return receipt.get(timeout=0) if receipt.done() else None

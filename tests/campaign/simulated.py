@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import traceback
+from typing import TYPE_CHECKING
 
 from manifold.testing import Simulation
-from tests.campaign.judge import judge
+from tests.campaign import leftovers
+from tests.campaign.judge import Case, audience, judge
 from tests.campaign.plan import plan
 from tests.campaign.state import Result
 from tests.campaign.world import World
+
+if TYPE_CHECKING:
+    from collections import Counter
 
 __all__ = ["run"]
 
@@ -47,16 +52,31 @@ def run(seed: int) -> Result:
     return result
 
 
+def _judged(world: World) -> Counter[str]:
+    """Hold all against what was promised."""
+    book = world.book
+    world.reconcile()
+    found = judge(Case(book, {node.id: node.stats() for node in world.nodes}, world.plan.is_tight))
+    for node in world.nodes:
+        leftovers.check(world, node)
+    for source in (*world.sources, *(member.source for member in world.members if member.name not in book.ended)):
+        for listed in source.lists:
+            audience(book, source.name, listed.now(), listed.members)
+    for member in world.members:
+        if member.is_busy and member.name not in book.ended:
+            book.fail(f"{member.name} is still busy")
+    return found
+
+
 def _play(world: World, result: Result) -> None:
     try:
         world.play()
-        found = judge(world)
+        found = _judged(world)
     except Exception:
         result.wrong.append(traceback.format_exc())
         found = {}
     result.wrong += world.book.wrong
     result.faults = dict(world.book.faults)
     result.counts = {name: found.get(name, 0) for name in ("lost", "doubled", "reordered")}
-    for node in world.nodes:
-        for name in ("sent", "delivered", "dead", "shed", "unreachable", "in_flight"):
-            result.counts[name] = result.counts.get(name, 0) + node.stats()[name]
+    result.counts |= world.book.incidents()
+    result.count(node.stats() for node in world.nodes)

@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["Result", "Sums", "append", "load"]
+CAUSES = ("sent", "delivered", "dead", "shed", "unreachable", "in_flight")
+
+__all__ = ["CAUSES", "Result", "Sums", "append", "load"]
 
 
 @dataclass
@@ -25,6 +28,12 @@ class Result:
     counts: dict[str, int] = field(default_factory=dict)
     """Sums over all nodes, and what was lost, doubled, reordered."""
     digest: str = ""
+
+    def count(self, stats: Iterable[Mapping[str, int]]) -> None:
+        """Add what nodes counted."""
+        for one in stats:
+            for name in CAUSES:
+                self.counts[name] = self.counts.get(name, 0) + one[name]
 
 
 class Sums:

@@ -10,27 +10,36 @@ try:
 except ImportError:
     Console = None  # type: ignore[assignment,misc]
 
+from tests.campaign.state import CAUSES
+
 if TYPE_CHECKING:
-    from tests.campaign.state import Sums
+    from tests.campaign.state import Result, Sums
 
-__all__ = ["rows", "show"]
+__all__ = ["line", "rows", "show"]
 
-COUNTS = ("sent", "delivered", "dead", "shed", "unreachable", "in_flight")
 NEVER = ("lost", "doubled", "reordered")
+INCIDENTS = ("overloads", "downs", "connections cut")
 
 
 def rows(sums: Sums) -> list[tuple[str, str]]:
     """Give the lines of the table."""
     counts = sums.counts
-    accounted = sum(counts[name] for name in COUNTS[1:])
+    accounted = sum(counts[name] for name in CAUSES[1:])
     return [
         ("schedules", f"{len(sums.seeds):,}"),
         *((f"fault: {kind}", f"{number:,}") for kind, number in sorted(sums.faults.items())),
-        *((name.replace("_", " "), f"{counts[name]:,}") for name in COUNTS),
+        *((name, f"{counts[name]:,}") for name in INCIDENTS if name in counts),
+        *((name.replace("_", " "), f"{counts[name]:,}") for name in CAUSES),
         ("sent, and not accounted for", f"{counts['sent'] - accounted:,}"),
         *((name, f"{counts[name]:,}") for name in NEVER),
         ("failed schedules", f"{len(sums.failed):,}"),
     ]
+
+
+def line(result: Result) -> str:
+    """Give what came of one schedule in one line."""
+    told = (f"{result.counts.get(name, 0):,} {name.replace('_', ' ')}" for name in (*INCIDENTS, *CAUSES, *NEVER))
+    return f"seed {result.seed}: {', '.join(told)}{'; FAILED' if result.wrong else ''}"
 
 
 def show(sums: Sums, title: str) -> None:

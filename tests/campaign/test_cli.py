@@ -22,7 +22,7 @@ def played(seed):
 @pytest.fixture(autouse=True)
 def runs(monkeypatch):
     PLAYED.clear()
-    monkeypatch.setitem(cli.RUNS, "sim", played)
+    monkeypatch.setitem(cli.RUNS, "sim", lambda _: played)
 
 
 def test_it_sums_up_and_exits_with_0(capsys):

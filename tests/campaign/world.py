@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import manifold
 from manifold.testing import Simulation
 from tests.campaign.book import Book
-from tests.campaign.members import KINDS, TIGHT, Member, Unmade
+from tests.campaign.members import KINDS, TIGHT, Member, Unmade, spawned
 from tests.campaign.plan import Plan, weather
 from tests.campaign.senders import CRASHES, Crashed, Source, in_task, listen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 __all__ = ["World"]
 
@@ -30,7 +30,8 @@ class World:
         self.plan = plan
         self.simulation = simulation
         self.random = Random(f"world/{plan.seed}")
-        self.book = Book(simulation)
+        self.history = simulation.history
+        self.book = Book(lambda: simulation.now, self.history)
         self.nodes: list[manifold.Node] = []
         self.pids: list[manifold.PID] = []
         self.members: list[Member] = []
@@ -47,6 +48,27 @@ class World:
     def number(self) -> int:
         self._number += 1
         return self._number
+
+    # What members and senders need.
+
+    @property
+    def now(self) -> float:
+        return self.simulation.now
+
+    def work(self, seconds: float) -> None:
+        """Keep a worker busy."""
+        self.simulation.work(seconds)
+
+    def task(self, node: manifold.Node, coroutine: Coroutine[Any, Any, None]) -> None:
+        self.simulation.task(node, coroutine)
+
+    def watched(self, source: Source, pid: manifold.PID) -> None:
+        """Note that an actor, of which this is the source, monitors another."""
+        self.watchers[str(pid)].append(manifold.PID.parse(source.name))
+
+    def is_going(self, pid: manifold.PID) -> bool:
+        """Whether its node may just be leaving audiences: there is no such moment here."""
+        return False
 
     # Who is there.
 
@@ -83,17 +105,10 @@ class World:
         if self.random.random() < 0.05:
             with contextlib.suppress(Crashed):
                 node.spawn(Unmade, self, node)
-        made: list[Member] = []
-
-        class Known(cls):  # type: ignore[misc, valid-type]
-            def __init__(self, *args: Any) -> None:
-                super().__init__(*args)
-                made.append(self)
-
-        pid = node.spawn(Known, self, node)
-        self.pids.append(pid)
-        self.refs[str(pid)] = made[0].actor_ref
-        self.members.append(made[0])
+        member = spawned(self, node, cls)
+        self.pids.append(member.pid)
+        self.refs[member.name] = member.actor_ref
+        self.members.append(member)
 
     def running(self) -> list[manifold.Node]:
         """Give the nodes that run and are not paused: the others' threads can call nothing."""
@@ -153,7 +168,7 @@ class World:
         if len(self.nodes) < 2:
             return
         kind = self.random.choice(self.plan.kinds)
-        self.book.faults[kind] += 1
+        self.book.fault(kind)
         FAULTS[kind](self)
 
     def _pair(self) -> tuple[str, str]:
@@ -265,15 +280,13 @@ class World:
         if len(self.nodes) < 2:
             return None
         self.simulation.kill(node, silent=self.random.random() < 0.5)
-        self.book.killed.add(node.id)
+        self.book.kill(node.id)
         self._remove(node)
         return node
 
-    def _remove(self, node: manifold.Node, *, ends: bool = True) -> None:
+    def _remove(self, node: manifold.Node) -> None:
         self.nodes.remove(node)
         self.sources = [source for source in self.sources if source.node is not node]
-        if ends:
-            self._end_all(node)
 
     def _end_all(self, node: manifold.Node) -> None:
         for pid in self.pids:
@@ -294,7 +307,7 @@ class World:
         node = self._any_node()
         if node is None:
             return
-        self._remove(node, ends=False)
+        self._remove(node)
         self.book.stopped.add(node.id)
         inside = [
             member for member in self.members if member.pid.node == node.id and member.name not in self.book.ended

@@ -68,7 +68,8 @@ class Proxy:
 
     def __init__(self, port: int, loop: asyncio.AbstractEventLoop) -> None:
         self.broken = 0
-        self._port = port
+        self.port = port
+        """Where it passes what comes on to; nowhere yet, if it is 0."""
         self._loop = loop
         self._transports: set[asyncio.WriteTransport] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -103,12 +104,16 @@ class Proxy:
         for transport in self._transports:
             transport.abort()
 
+    def _passes(self, data: bytes) -> bool:
+        """Whether this is passed on; if not, the connection breaks."""
+        return True
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.port)
             ends = {writer.transport, far_writer.transport}
             self._transports |= ends
             await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
@@ -120,7 +125,7 @@ class Proxy:
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while data := await reader.read(CHUNK_BYTES):
+            while (data := await reader.read(CHUNK_BYTES)) and self._passes(data):
                 await self._flows.wait()
                 writer.write(data)
                 await writer.drain()

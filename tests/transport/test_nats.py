@@ -19,6 +19,7 @@ from manifold.testing.transport_suite import TIMEOUT_S, Runner, TransportSuite
 from manifold.transport import Finder, nats_callers
 from manifold.transport.nats import Nats
 from manifold.transport.nats_wire import PIECE_COST_MAX
+from tests.ordering.proxy import Proxy
 from tests.transport.raw import open_files
 
 numbers = itertools.count()
@@ -289,6 +290,44 @@ def test_nothing_arrives_twice_or_out_of_order_while_the_server_is_restarted(ser
         receiver.wait(lambda: receiver.packets[-1] == b"last")
         got = [int(packet[: len(packet) // 500]) for packet in receiver.packets[:-1]]
         assert got == sorted(set(got))
+
+
+class Cutting(Proxy):
+    """A proxy that cuts so many connections when their client has subscribed, and waits for an answer to that."""
+
+    left = 0
+    subscribed = False
+
+    def _passes(self, data):
+        self.subscribed |= b"SUB " in data
+        if self.left and self.subscribed and b"PING" in data:
+            self.left -= 1
+            self.subscribed = False
+            return False
+        return True
+
+
+def test_connections_that_break_while_they_are_made(nats_server, proxies):
+    proxy = Cutting(nats_server.port, proxies)
+    with connected(nats_server.url, proxy.address.replace("tcp:", "nats:")) as (receiver, sender):
+        proxy.left, proxy.subscribed = 6, False  # to wait for the answer of each would take four seconds
+        proxy.break_all()
+        sender.wait(lambda: sender.connected == [receiver.address] * 2)
+        assert proxy.left == 0
+        sender.send(receiver.address, b"after")
+        receiver.wait(lambda: receiver.packets == [b"after"])
+    proxy.close()
+
+
+@pytest.fixture
+def proxies():
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(TIMEOUT_S)
+    loop.close()
 
 
 def test_while_the_server_is_away_nothing_piles_up(serve):
