@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import manifold
 from manifold.cli.cookie import read_cookie
+from manifold.cli.logs import LogThread
 from manifold.cli.settings import BadInput, add_options, gather
 
 if TYPE_CHECKING:
@@ -70,12 +71,20 @@ def add_to(verbs: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     settings = gather(vars(options), os.environ)
-    logging.basicConfig(
-        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log = LogThread(settings.log_level.upper())
+    try:
+        status = _run_with(settings, as_json=options.json)
+    finally:
+        is_written = log.close()
+    if not is_written:
+        os._exit(status)  # a thread that hangs in a write would hold up the end of the process for ever
+    return status
+
+
+def _run_with(settings: Settings, *, as_json: bool) -> int:
     cookie = settings.cookie or (read_cookie(settings.cookie_file) if settings.cookie_file else None)
     app = _load(settings.app) if settings.app else None
-    return asyncio.run(_serve(settings, cookie, app, as_json=options.json))
+    return asyncio.run(_serve(settings, cookie, app, as_json=as_json))
 
 
 # The app.

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from manifold.actors.waiting import worker_threads
 from manifold.delivery.waking import Waker
-from manifold.log import on_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +28,6 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
-        self.loop.set_exception_handler(on_loop)
         self.waker = Waker(self.loop)
         self._stopping = False
         self._until = 0.0

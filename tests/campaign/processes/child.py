@@ -12,6 +12,7 @@ import sys
 import threading
 from typing import Any
 
+from manifold.cli.logs import LogThread
 from manifold.transport import AddressError
 from tests.campaign.processes.role import Role
 from tests.campaign.processes.stage import Stage
@@ -25,7 +26,7 @@ def say(what: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.WARNING)
+    log = LogThread(logging.WARNING)
     try:
         stage = Stage(Role.of_text(sys.argv[1]), say)
     except AddressError:
@@ -36,6 +37,8 @@ def main() -> None:
         if answer is not None:
             say({"answer": answer})
     stage.close()
+    if not log.close():
+        os._exit(0)
 
 
 if __name__ == "__main__":
