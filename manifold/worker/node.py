@@ -130,7 +130,8 @@ class WorkerNode(Node):
     def run(self) -> int:
         """Serve until the main process says that it is over, or has ended; the exit status."""
         worker = self.local.workers[0]
-        worker.context.run(self._thread.loop.call_soon_threadsafe, lambda: self._begin(worker))
+        # The loop's thread may be in the worker's context just now: this one must not enter it.
+        self._thread.loop.call_soon_threadsafe(self._begin, worker, context=worker.context)
         while not self._over.is_set():
             self._guard()
         helpers.clear()

@@ -56,7 +56,7 @@ def start_actor(nest: Nest, body: memoryview) -> None:
 def conceive_actor(nest: Nest, body: memoryview) -> None:
     """Have the actor made that a frame describes, and not begun yet."""
     try:
-        cls, args, kwargs = pickle.loads(body[8:])  # noqa: S301  # from the main process
+        cls, args, kwargs = _unpacked(bytes(body[8:]))
         nest.conceive(cls, args, kwargs, _number(body))
     except BaseException:
         logger.exception("An actor could not be started in a worker process:")
@@ -69,3 +69,10 @@ def bear_actor(nest: Nest, body: memoryview) -> None:
 
 def _number(body: memoryview) -> int:
     return int.from_bytes(body[:8], "little")
+
+
+def _unpacked(call: bytes) -> Any:
+    """Read what the main process wants called; what it names of the main module has to be imported."""
+    if _main and b"__main__" in call:
+        import_main()
+    return pickle.loads(call)  # noqa: S301  # from the main process
