@@ -20,7 +20,7 @@ __all__ = [
 
 SECTIONS = ("throughput", "actors", "memory", "tasks", "latency")
 RING_SECTIONS = ("building", "lookups", "balance", "moved")
-CLUSTER_SECTIONS = ("fanout", "wire", "singles", "roundtrip", "nodes", "overload")
+CLUSTER_SECTIONS = ("fanout", "wire", "singles", "roundtrip", "nodes", "brokers", "overload")
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,9 @@ class ClusterPlan:
     node_counts: tuple[int, ...] = (1, 2, 4)
     node_recipients: tuple[int, ...] = (10_000, 40_000)
     node_calls: int = 8
+    # over a server in between: fan-outs
+    broker_recipients: tuple[int, ...] = (1_000, 10_000)
+    broker_burst_s: float = 0.2
     # overload: the sender is so many times faster than the receiver
     overload_times: int = 10
     overload_recipients: int = 1_000
@@ -152,6 +155,8 @@ _QUICK_CLUSTER = ClusterPlan(
     node_counts=(1, 2),
     node_recipients=(400,),
     node_calls=5,
+    broker_recipients=(100,),
+    broker_burst_s=0.02,
     overload_recipients=100,
     floods=(Flood("list", 1.0, 10e-6, 1), Flood("single", 0.5, 100e-6, 1)),
 )

@@ -32,6 +32,14 @@ class Child:
             msg = f"{module} did not start; it ended with {self.process.returncode}"
             raise ChildFailed(msg)
 
+    def ask(self, line: str) -> str:
+        """Say a line to it, and give the line that it answers."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline()
+
     def close(self) -> None:
         """Have it end; kill it if it does not."""
         try:

@@ -1,6 +1,6 @@
 """The receiving nodes: each in a process of its own, where a foreman does what the driver asks it to.
 
-The child is `python -m bench.cluster.far NAME JOIN LIMITS-JSON`.
+The child is `python -m bench.cluster.far NAME JOIN LIMITS-JSON`, with a server of NATS to join, too.
 """
 
 from __future__ import annotations
@@ -126,12 +126,12 @@ def _call_all(crew: list[Any]) -> None:
 
 
 class FarNode:
-    """A node in a process of its own, joined to the default node of this one."""
+    """A node in a process of its own, joined to the current node of this one; by way of a server, if one is given."""
 
-    def __init__(self, name: str, limits: dict[str, int]) -> None:
+    def __init__(self, name: str, limits: dict[str, int], transport: str | None = None) -> None:
         node = manifold.current_node()
         assert isinstance(node, manifold.Node)
-        self._child = Child("bench.cluster.far", name, node.address, json.dumps(limits))
+        self._child = Child("bench.cluster.far", name, transport or node.address, json.dumps(limits))
         self._foreman = manifold.PID.parse(self._child.line)
         self.id = self._foreman.node
         self.process = self._child.process.pid
@@ -210,7 +210,8 @@ def all_settled() -> None:
 
 
 def _main(name: str, join: str, limits: str) -> None:
-    node = manifold.start(name, listen=_LISTEN, join=[join], limits=manifold.Limits(**json.loads(limits)))
+    over: dict[str, Any] = {"transport": join} if join.startswith("nats:") else {"listen": _LISTEN, "join": [join]}
+    node = manifold.start(name, **over, limits=manifold.Limits(**json.loads(limits)))
     until_driver_ends(str(node.spawn(Foreman)))
     manifold.stop()
 

@@ -88,6 +88,7 @@ PLOTS = (
     ("sender", "fanout", "The sender's time per call, to another node, back to back", _call),
     ("roundtrip", "roundtrip", "Round trips between two nodes", _roundtrip),
     ("nodes", "nodes", "The sender's time by receiving nodes", _nodes),
+    ("brokers", "brokers", "Deliveries per second over ZeroMQ, over NATS, and without the library", rate),
     ("overload-list", "overload", "Memory while 10 times too much is sent, in lists", partial(_overload, kind="list")),
     (
         "overload-single",

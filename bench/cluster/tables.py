@@ -75,6 +75,19 @@ def _roundtrip(data: Record) -> list[Table]:
     return [("Round trips, one at a time", ("way", "median", "p99", "p99.9", "max"), rows)]
 
 
+def _brokers(data: Record) -> list[Table]:
+    rows = [
+        (*row, f"{each['to_audience']:.1%}")
+        for row, each in zip(contender_rows(data["rows"]), data["rows"], strict=True)
+    ]
+    tables = [
+        ("Over ZeroMQ, over NATS, and without the library", (*CONTENDER_HEAD, "of an audience"), rows),
+        *_roundtrip(data),
+        ("Not measured", ("what", "why"), list(data["skipped"].items())),
+    ]
+    return [table for table in tables if table[2]]
+
+
 def _nodes(data: Record) -> list[Table]:
     counts = sorted({row["nodes"] for row in data["rows"]})
     found = {(row["recipients"], row["to"], row["how"], row["nodes"]): row for row in data["rows"]}
@@ -125,5 +138,6 @@ TABLES = {
     "singles": _singles,
     "roundtrip": _roundtrip,
     "nodes": _nodes,
+    "brokers": _brokers,
     "overload": _overload,
 }

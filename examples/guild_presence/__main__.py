@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import secrets
 import sys
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -16,6 +18,7 @@ from examples.guild_presence.log import BadLogError, read_lines
 from examples.guild_presence.replay import How, replay
 from examples.guild_presence.report import as_text, verdict
 from examples.guild_presence.traffic import make_up
+from manifold.testing.nats_server import NatsServer
 
 try:
     from examples.guild_presence import display
@@ -23,7 +26,7 @@ except ImportError:  # rich is not installed
     display = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
     from contextlib import AbstractContextManager
     from typing import TextIO
 
@@ -46,6 +49,9 @@ USERS = "of all guilds together; the guilds' sizes are Zipf-distributed, and non
 LINES = "of all guilds together, after all users have joined (default: 10000)"
 NODES = "spread guilds and sessions over N nodes, all but one in a process of its own (default: 1)"
 WORKERS = "workers of each node (default: one for each CPU core)"
+WORKER_KIND = "process: each worker a child process; loop: one worker, the main event loop (default: thread)"
+TRANSPORT = """\
+nats://host:port: the nodes meet over that server of NATS; nats: over one that is started for it (default: ZeroMQ)"""
 MADE_UP = {"guilds": 12, "users": 2000, "lines": 10_000}
 
 
@@ -60,13 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _make_parser()
     options = parser.parse_args(argv)
     try:
-        guilds = _guilds(options)
+        how, guilds = _how(options), _guilds(options)
     except (BadLogError, argparse.ArgumentTypeError) as error:
         parser.error(str(error))
-    how = How(options.repeat, options.speed, options.list, options.workers, options.nodes)
     try:
-        with _progress(guilds, how.repeat) as on_step:
-            report = replay(guilds, how, on_step)
+        with _transport(options.transport) as transport, _progress(guilds, how.repeat) as on_step:
+            report = replay(guilds, replace(how, transport=transport), on_step)
     except KeyboardInterrupt:
         parser.exit(130, f"{PROG}: interrupted\n")
     except ClusterError as error:
@@ -84,6 +89,8 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--list", action="store_true", help="send to plain lists of PIDs instead of an Audience")
     add("--nodes", metavar="N", type=_count(32), default=1, help=NODES)
     add("--workers", metavar="N", type=_count(1024), help=WORKERS)
+    add("--worker-kind", choices=("thread", "loop", "process"), default="thread", help=WORKER_KIND)
+    add("--transport", metavar="URL", type=_servers, help=TRANSPORT)
     add("--json", action="store_true", help="print the figures as one JSON object, last and alone on stdout")
     add = parser.add_argument_group("without --log, guilds and traffic are made up").add_argument
     add("--guilds", metavar="N", type=_count(10**5), help=f"how many (default: {MADE_UP['guilds']})")
@@ -123,6 +130,20 @@ def _speed(text: str) -> float:
     return number
 
 
+def _servers(text: str) -> str:
+    if text != "nats" and not text.startswith(("nats://", "tls://")):
+        msg = f"must be nats, or an address such as nats://host:4222, not {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return text
+
+
+def _how(options: argparse.Namespace) -> How:
+    if options.worker_kind == "loop" and options.workers not in (None, 1):
+        msg = f"--worker-kind loop is one worker, and --workers {options.workers} does not go with it"
+        raise argparse.ArgumentTypeError(msg)
+    return How(options.repeat, options.speed, options.list, options.workers, options.nodes, options.worker_kind)
+
+
 def _guilds(options: argparse.Namespace) -> dict[str, list[str]]:
     """Read the logs or make guilds up; give each guild's lines by its name."""
     given = {name: getattr(options, name) for name in MADE_UP if getattr(options, name) is not None}
@@ -142,6 +163,25 @@ def _new_name(path: Path, taken: Container[str]) -> str:
     name = path.stem.encode(errors="replace").decode()
     numbered = (f"{name} ({number})" for number in count(2))
     return name if name not in taken else next(other for other in numbered if other not in taken)
+
+
+@contextmanager
+def _transport(asked: str | None) -> Iterator[str | None]:
+    """Give the address of the server of NATS that the nodes are to use, if any. A replay keeps to itself there."""
+    if asked == "nats":
+        with _started() as server:
+            yield server.url
+    elif asked is None or "cluster=" in asked:
+        yield asked
+    else:
+        yield f"{asked}{'&' if '?' in asked else '?'}cluster=guild_presence-{secrets.token_hex(4)}"
+
+
+def _started() -> NatsServer:
+    try:
+        return NatsServer()
+    except RuntimeError as error:
+        raise ClusterError(str(error)) from None
 
 
 def _progress(guilds: dict[str, list[str]], repeat: int) -> AbstractContextManager[OnStep]:

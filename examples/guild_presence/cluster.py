@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -10,16 +11,18 @@ import tempfile
 from asyncio.subprocess import PIPE
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import manifold
-from examples.guild_presence.gateway import NODES, Gateway, meet, setup
+from examples.guild_presence.gateway import NODES, meet, open_gateways, setup
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
-__all__ = ["Cluster", "ClusterError", "cluster"]
+    from examples.guild_presence.replay import How
+
+__all__ = ["Cluster", "ClusterError", "cluster", "start_node"]
 
 _ROOT = Path(__file__).parents[2]
 _COOKIE = "MANIFOLD_COOKIE"
@@ -34,29 +37,44 @@ class ClusterError(Exception):
     """The nodes could not be started; the message says why in one line, what a child said about it is on stderr."""
 
 
+def start_node(how: How) -> manifold.Node:
+    """Start the node of this process. Raises ClusterError."""
+    listen = "tcp://127.0.0.1:0" if how.nodes > 1 and how.transport is None else None
+    try:
+        return manifold.Node(
+            "node-1", workers=how.workers, worker_kind=how.worker_kind, listen=listen, transport=how.transport
+        )
+    except (ValueError, OSError, manifold.ManifoldError) as error:
+        raise ClusterError(str(error)) from None
+
+
 class Cluster:
-    """Nodes that have met. `gateways` are the PIDs of their gateways, that of this process's node first."""
+    """Nodes that have met. `gateways` are the PIDs of their gateways, those of this process's node first."""
 
     def __init__(self, gateways: list[manifold.PID], children: Sequence[_Child]) -> None:
         self.gateways = gateways
         self._children = children
 
+    def counts(self) -> dict[str, Mapping[str, Any]]:
+        """Give what each child has counted, by name. To be called after the context, as `deaths`."""
+        return {child.name: child.counts for child in self._children if child.counts}
+
     def deaths(self) -> list[str]:
-        """Say of each child that has ended how it did."""
-        return [child.obituary() for child in self._children if child.process.returncode is not None]
+        """Say of each child that has ended without its counts how it did."""
+        return [child.obituary() for child in self._children if not child.counts]
 
 
 @asynccontextmanager
-async def cluster(node: manifold.Node, nodes: int, workers: int | None) -> AsyncIterator[Cluster]:
-    """Have so many nodes in all as long as the context lasts; `node` is one of them. Raises ClusterError."""
+async def cluster(node: manifold.Node, how: How) -> AsyncIterator[Cluster]:
+    """Have as many nodes as are wanted as long as the context lasts; `node` is one of them. Raises ClusterError."""
     children: list[_Child] = []
     interrupted = False
     try:
-        for number in range(2, nodes + 1):
-            child = await _start(f"node-{number}", node.address, nodes, workers)
+        for number in range(2, how.nodes + 1):
+            child = await _start(f"node-{number}", node.address, how)
             children.append(child)
-        gateways = await _met(node, children)
-        yield Cluster([node.spawn(Gateway), *gateways], children)
+        far = await _met(node, children)
+        yield Cluster([*await open_gateways(node), *far], children)
     except asyncio.CancelledError:
         interrupted = True  # so are they, and have nothing else to say
         raise
@@ -68,15 +86,16 @@ async def cluster(node: manifold.Node, nodes: int, workers: int | None) -> Async
             sys.stderr.writelines(said)
 
 
-async def _start(name: str, join: str, nodes: int, workers: int | None) -> _Child:
-    command = [sys.executable, "-m", "manifold", "node", "--name", name, "--join", join, "--log-level", "warning"]
-    command += ["--app", f"{setup.__module__}:{setup.__name__}"]
-    command += [] if workers is None else ["--workers", str(workers)]
+async def _start(name: str, join: str, how: How) -> _Child:
+    command = [sys.executable, "-m", "manifold", "node", "--name", name, "--log-level", "warning"]
+    command += ["--join", join] if how.transport is None else ["--transport", how.transport]
+    command += ["--app", f"{setup.__module__}:{setup.__name__}", "--worker-kind", how.worker_kind]
+    command += [] if how.workers is None else ["--workers", str(how.workers)]
     env = {name: value for name, value in os.environ.items() if name == _COOKIE or not name.startswith("MANIFOLD_")}
     errors = tempfile.TemporaryFile()  # noqa: SIM115 - the child's as long as it lives
     try:
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, stderr=errors, cwd=_ROOT, env=env | {NODES: str(nodes)}
+            *command, stdin=PIPE, stdout=PIPE, stderr=errors, cwd=_ROOT, env=env | {NODES: str(how.nodes)}
         )
     except OSError as error:
         errors.close()
@@ -95,19 +114,20 @@ async def _met(node: manifold.Node, children: Sequence[_Child]) -> list[manifold
         raise ClusterError(msg) from None
     except ExceptionGroup as group:
         raise group.exceptions[0] from None
-    return [task.result() for task in ready]
+    return [pid for task in ready for pid in task.result()]
 
 
 class _Child:
     """A node in a process of its own."""
 
     def __init__(self, name: str, process: Process, errors: IO[bytes]) -> None:
+        self.name = name
         self.process = process
-        self._name = name
+        self.counts: Mapping[str, Any] = {}
         self._errors = errors
 
-    async def ready(self) -> manifold.PID:
-        """Wait until it has met all others; give its gateway."""
+    async def ready(self) -> list[manifold.PID]:
+        """Wait until it has met all others; give its gateways."""
         assert self.process.stdout is not None
         await self.process.stdout.readline()  # what `manifold node` says of itself
         line = await self.process.stdout.readline()
@@ -115,13 +135,13 @@ class _Child:
             await self.process.wait()
             msg = f"{self.obituary()} before it was ready"
             raise ClusterError(msg)
-        return manifold.PID.parse(line.decode().strip())
+        return [manifold.PID.parse(text) for text in line.decode().split()]
 
     def obituary(self) -> str:
         """Say how it ended."""
         status = self.process.returncode or 0
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        return f"{self._name} {how}"
+        return f"{self.name} {how}"
 
     def close(self) -> None:
         """Have it stop."""
@@ -129,10 +149,11 @@ class _Child:
         self.process.stdin.close()
 
     async def end(self) -> str:
-        """Wait until it has stopped; give what it wrote to stderr."""
+        """Wait until it has stopped, and take its counts; give what it wrote to stderr."""
         try:
             async with asyncio.timeout(_END_S):
-                await self.process.communicate()
+                said, _ = await self.process.communicate()
+            self.counts = json.loads(said.splitlines()[-1]) if said else {}
         except TimeoutError:
             self.process.kill()
             await self.process.communicate()

@@ -1,4 +1,4 @@
-"""What the sessions of one node have found, added up by guild. Sessions of any worker write to it."""
+"""What the sessions of one gateway have found, added up by guild. Sessions of any thread write to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """The sums of one node."""
+    """The sums of one gateway."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

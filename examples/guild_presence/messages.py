@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-__all__ = ["ANSWER_S", "FAREWELL", "GUILDS", "LINES", "REPORT", "SESSIONS", "Step"]
+__all__ = ["ANSWER_S", "FAREWELL", "GUILDS", "LINES", "PROCESS", "REPORT", "SESSIONS", "Step"]
 
 # A guild to the sessions in it: events, {"t": kind, "seq": number, "nick": .., "text": ..}, then its leave:
 FAREWELL = "FAREWELL"
@@ -16,7 +16,9 @@ GUILDS = "GUILDS"
 SESSIONS = "SESSIONS"
 """{"t", "guild": name, "number": n}: start sessions for a guild; answered with their PIDs."""
 REPORT = "REPORT"
-"""{"t"}: answered with {"tallies": {guild: sum of its sessions here}, "stats": the counts of the node}."""
+"""{"t"}: answered with {guild: the sum of its sessions here}."""
+PROCESS = "PROCESS"
+"""{"t"}: answered with the number of the process that it is in."""
 
 # The driver to a guild:
 LINES = "LINES"

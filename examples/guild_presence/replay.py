@@ -1,7 +1,7 @@
 """The driver: a task per guild hands its actor the log a piece at a time, the next when that is done.
 
 So nothing piles up, however fast the log is read. The guilds go to the nodes in turn. What their sessions found is
-asked of every node at the end.
+asked of every gateway at the end.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import pykka
 
 import manifold
-from examples.guild_presence.cluster import cluster
+from examples.guild_presence.cluster import cluster, start_node
 from examples.guild_presence.count import expect
 from examples.guild_presence.messages import ANSWER_S, GUILDS, LINES, REPORT
 from examples.guild_presence.pace import batches
@@ -34,23 +36,24 @@ BATCH_LINES = 256
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """`speed`: times faster than the logs' clock, None for as fast as it goes. `workers`: on each node."""
+    """`speed`: times faster than the logs' clock, None for as fast as it goes. `workers`: on each node.
+
+    `transport`: where a server of NATS is, None for ZeroMQ.
+    """
 
     repeat: int = 1
     speed: float | None = None
     plain_list: bool = False
     workers: int | None = None
     nodes: int = 1
+    worker_kind: Literal["thread", "loop", "process"] = "thread"
+    transport: str | None = None
 
 
 def replay(guilds: Mapping[str, Sequence[str]], how: How, on_step: OnStep) -> Report:
     """Replay the logs, by name, on a node of this process and others, and report. Blocks until all is done."""
     report = Report([_blank(name, lines, how.repeat) for name, lines in guilds.items()], nodes=how.nodes)
-    node = manifold.start("node-1", workers=how.workers, listen="tcp://127.0.0.1:0" if how.nodes > 1 else None)
-    try:
-        asyncio.run(_replay_on(node, guilds, how, report, on_step))
-    finally:
-        manifold.stop()
+    asyncio.run(_replay(guilds, how, report, on_step))
     return report
 
 
@@ -59,22 +62,24 @@ def _blank(name: str, lines: Sequence[str], repeat: int) -> GuildReport:
     return GuildReport(name, lines=repeat * len(lines), deliveries_expected=repeat * expected.deliveries)
 
 
-async def _replay_on(
-    node: manifold.Node, guilds: Mapping[str, Sequence[str]], how: How, report: Report, on_step: OnStep
-) -> None:
-    async with cluster(node, how.nodes, how.workers) as nodes:
-        began = time.perf_counter()
-        pids = await _start_guilds(list(guilds), nodes.gateways, how)
-        async with asyncio.TaskGroup() as tasks:
-            for guild in report.guilds:
-                tasks.create_task(_replay_guild(pids[guild.name], guild, guilds[guild.name], how, on_step))
-        report.seconds = time.perf_counter() - began
-        await _gather(report, nodes.gateways)
+async def _replay(guilds: Mapping[str, Sequence[str]], how: How, report: Report, on_step: OnStep) -> None:
+    async with start_node(how) as node:
+        async with cluster(node, how) as nodes:
+            began = time.perf_counter()
+            pids = await _start_guilds(list(guilds), nodes.gateways, how)
+            async with asyncio.TaskGroup() as tasks:
+                for guild in report.guilds:
+                    tasks.create_task(_replay_guild(pids[guild.name], guild, guilds[guild.name], how, on_step))
+            report.seconds = time.perf_counter() - began
+            counts = {node.name: node.stats()}  # before it asks the others
+            await _gather(report, nodes.gateways)
+        for name, stats in (counts | nodes.counts()).items():
+            _add_up(report, name, stats)
         report.troubles += nodes.deaths()
 
 
 async def _start_guilds(names: Sequence[str], gateways: Sequence[manifold.PID], how: How) -> dict[str, manifold.PID]:
-    """Start the guilds, on the nodes in turn. Each shall begin with the sessions of its own node."""
+    """Start the guilds, at the gateways in turn. Each shall begin with the sessions of its own."""
     pids: dict[str, manifold.PID] = {}
     for index, gateway in enumerate(gateways[: len(names)]):
         turn = [*gateways[index:], *gateways[:index]]
@@ -90,7 +95,7 @@ async def _replay_guild(
     try:
         for _ in range(how.repeat):
             await _replay_once(guild, report, lines, how, on_step)
-    except manifold.NodeDown:
+    except (manifold.NodeDown, pykka.ActorDeadError):
         report.lost = report.deliveries_expected  # nobody knows how far it had come
 
 
@@ -110,21 +115,20 @@ async def _replay_once(
 
 
 async def _gather(report: Report, gateways: Sequence[manifold.PID]) -> None:
-    """Ask each node what its sessions found, and for its counts; this one first, before it asks the others."""
+    """Ask each gateway what its sessions found."""
     guilds = {guild.name: guild for guild in report.guilds}
     for gateway in gateways:
         try:
-            answer = await manifold.ask(gateway, {"t": REPORT}, timeout=ANSWER_S)
-        except manifold.NodeDown as error:
+            tallies = await manifold.ask(gateway, {"t": REPORT}, timeout=ANSWER_S)
+        except (manifold.NodeDown, pykka.ActorDeadError) as error:
             report.troubles.append(str(error))
             continue
-        for name, tally in answer["tallies"].items():
+        for name, tally in tallies.items():
             guilds[name].account(tally)
-        report.handoffs += answer["stats"]["handoffs"]
-        if not _reconciles(answer["stats"]):
-            report.troubles.append(f"the counts of {gateway.node} do not add up: {answer['stats']}")
 
 
-def _reconciles(stats: Mapping[str, Any]) -> bool:
-    causes = ("delivered", "dead", "shed", "unreachable", "in_flight")
-    return bool(stats["sent"] == sum(stats[cause] for cause in causes))
+def _add_up(report: Report, node: str, stats: Mapping[str, Any]) -> None:
+    """Take in what a node has counted."""
+    report.handoffs += stats["handoffs"]
+    if stats["sent"] != sum(stats[cause] for cause in ("delivered", "dead", "shed", "unreachable", "in_flight")):
+        report.troubles.append(f"the counts of {node} do not add up: {dict(stats)}")

@@ -91,6 +91,7 @@ class Crew:
         self._end_at: float | None = None
         self._waker = Waker()
         self._stuck: deque[Member] = deque()
+        self._owed: set[Member] = set()  # those that may have to be told of room
         self._selector = selectors.DefaultSelector()
         self._words: dict[int, Callable[[Member, Frame], None]] = {
             Word.READY: self._on_ready,
@@ -245,8 +246,8 @@ class Crew:
     def _timeout(self) -> float:
         moments = [*self._due.values(), *([] if self._end_at is None else [self._end_at])]
         until = min(moments, default=float("inf")) - time.monotonic()
-        busy = [member.tell_room() for member in list(self._members.values())]
-        return max(0.0, min(until, _BUSY_S if any(busy) else _IDLE_S))
+        self._owed = {member for member in self._owed if member.tell_room()}
+        return max(0.0, min(until, _BUSY_S if self._owed else _IDLE_S))
 
     def _select(self, timeout: float) -> None:
         events = self._selector.select(timeout if self._waker.sleep() else 0.0)
@@ -276,6 +277,7 @@ class Crew:
         if frames is None:
             self._lose(member)
             return
+        self._owed.add(member)
         for frame in frames:
             try:
                 self._handle(member, frame)
@@ -344,6 +346,7 @@ class Crew:
     def _lose(self, member: Member) -> None:
         """A worker has ended: its actors are dead, and so is what was on the way to them."""
         self._selector.unregister(member.pipe)
+        self._owed.discard(member)
         how = _how(member.process)
         if member.failure:
             how = f"{how}: {member.failure}"

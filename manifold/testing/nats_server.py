@@ -51,7 +51,9 @@ class NatsServer:
         self._log = Path(directory, "log")
         places = ["-a", "127.0.0.1", "-p", str(port), "-m", "-1"]
         files = ["--ports_file_dir", directory, "-l", str(self._log)]
-        self.process = subprocess.Popen([program, *places, *files, *options])  # noqa: S603 - a program that was found
+        # In a group of its own: a ^C is for the nodes, which need the server to the end.
+        command = [program, *places, *files, *options]
+        self.process = subprocess.Popen(command, process_group=0)  # noqa: S603 - a program that was found
         self._end = weakref.finalize(self, _end, self.process, directory)
         try:
             ports = self._await_ports()

@@ -1,6 +1,6 @@
 """The mover of bytes between a node's main process and a worker process: frames, in order, over one socket of a pair.
 
-A frame is written by whoever sends it, as one gathered write, when the socket takes it; only what does not fit waits
+A frame is written by whoever sends it, in one write, when the socket takes it; only what does not fit waits
 for the side's own loop. Nothing is lost or doubled while both processes live, so nothing is acknowledged but room:
 each side tells now and then how many bytes it has read, and how many of them it has not handled yet. What a frame takes
 where it waits, besides its own bytes, is counted with them.
@@ -78,7 +78,7 @@ class Pipe:
             msg = f"{self.pending_bytes} bytes wait"
             raise LinkFull(msg)
         size = sum(map(len, parts))
-        head = HEAD.pack(size, kind, channel)
+        frame = b"".join((HEAD.pack(size, kind, channel), *parts))
         with self._lock:
             if not self._open:
                 msg = "the other process has ended"
@@ -86,27 +86,27 @@ class Pipe:
             self._sent_bytes += cost_of(size)
             self.writes += 1
             if self._waiting:
-                self._waiting.append(memoryview(b"".join((head, *parts))))
+                self._waiting.append(memoryview(frame))
                 return
-            sent = self._write([head, *parts])
-            if sent < HEAD.size + size:
-                self._waiting.append(memoryview(b"".join((head, *parts)))[sent:])
+            sent = self._write(frame)
+            if sent < len(frame):
+                self._waiting.append(memoryview(frame)[sent:])
                 self._stuck()
 
-    def _write(self, buffers: Sequence[bytes | memoryview]) -> int:
+    def _write(self, data: bytes | memoryview) -> int:
         try:
-            return self._sock.sendmsg(buffers)
+            return self._sock.send(data)
         except BlockingIOError:
             return 0
         except OSError:  # the other side has ended; what reads here will see it
-            return sum(map(len, buffers))
+            return len(data)
 
     def flush(self) -> bool:
         """Write what waits, as far as the socket takes it; whether nothing waits any more."""
         with self._lock:
             while self._waiting:
                 data = self._waiting[0]
-                sent = self._write([data])
+                sent = self._write(data)
                 if sent < len(data):
                     self._waiting[0] = data[sent:]
                     return False

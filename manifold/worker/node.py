@@ -9,6 +9,7 @@ import pickle
 import select
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,7 @@ class WorkerNode(Node):
         self._waker.open()
         self._over = threading.Event()
         self._reading = threading.Lock()
+        self._frames: deque[Frame] = deque()  # read, and not handled yet
         self._lent = 0
         self._status = 0
         self.pipe = Pipe(sock, setup.limits.outbox_max_bytes, self._write_later)
@@ -104,7 +106,7 @@ class WorkerNode(Node):
             self._open(number, place)
         for number, node, address in setup.nodes:
             self._node_up(number, node, address)
-        self._words: dict[int, Callable[[Frame], None]] = {
+        self._words: dict[int, Callable[[Frame], object]] = {
             Word.START: lambda frame: start_actor(self.nest, frame.body),
             Word.CONCEIVE: lambda frame: conceive_actor(self.nest, frame.body),
             Word.BEAR: lambda frame: bear_actor(self.nest, frame.body),
@@ -130,7 +132,8 @@ class WorkerNode(Node):
     def run(self) -> int:
         """Serve until the main process says that it is over, or has ended; the exit status."""
         worker = self.local.workers[0]
-        worker.context.run(self._thread.loop.call_soon_threadsafe, lambda: self._begin(worker))
+        # The loop's thread may be in the worker's context just now: this one must not enter it.
+        self._thread.loop.call_soon_threadsafe(self._begin, worker, context=worker.context)
         while not self._over.is_set():
             self._guard()
         helpers.clear()
@@ -167,6 +170,8 @@ class WorkerNode(Node):
             self.pipe.send(OWN, word, [body], must_fit=False)
 
     def _guard(self) -> None:
+        if self._lent and self._frames:
+            self._read()
         poller = select.poll()
         poller.register(self._waker.file, select.POLLIN)
         poller.register(self._sock, select.POLLIN if self._lent else 0)
@@ -209,27 +214,43 @@ class WorkerNode(Node):
     # What comes in, on the event loop, or the guard while that is blocked.
 
     def _read_and_work(self) -> None:
-        """Read, and work it off without going through the event loop once more."""
-        self.local.workers[0].work_after(self._read)
+        """Read, and work it off without going through the event loop once more.
 
-    def _read(self) -> None:
+        The first actor of a class is constructed before others of it are made: else CPython, which lets the instances
+        of a class share their keys, gives each a dict of its own, and every handler takes half as long again.
+        """
+        worker = self.local.workers[0]
+        worker.work_after(lambda: self._read(until_new=True))
+        while self._frames:
+            worker.work_after(lambda: self._read(until_new=True))
+
+    def _read(self, *, until_new: bool = False) -> None:
+        """Handle what has come in; if so told, up to the first actor of a class."""
         with self._reading:
-            frames = self.pipe.read()
-            if frames is None:
-                os._exit(1)
-            for frame in frames:
-                try:
-                    self._handle(frame)
-                except Exception:
-                    logger.critical("a frame was lost to:", exc_info=True)
+            frames = self._frames
+            if not frames:
+                frames.extend(self._come_in())
+            while frames and not (self._handle(frames.popleft()) and until_new):
+                pass
         self.reports.soon()
 
-    def _handle(self, frame: Frame) -> None:
-        word = self._words.get(frame.kind)
-        if word is not None:
-            word(frame)
-        elif (peer := self._peers.get(frame.channel)) is not None:
-            peer.handle(frame.kind, frame.body)
+    def _come_in(self) -> list[Frame]:
+        frames = self.pipe.read()
+        if frames is None:
+            os._exit(1)
+        return frames
+
+    def _handle(self, frame: Frame) -> object:
+        """Do what a frame says; whether it has brought the first actor of a class."""
+        try:
+            word = self._words.get(frame.kind)
+            if word is not None:
+                return word(frame)
+            if (peer := self._peers.get(frame.channel)) is not None:
+                peer.handle(frame.kind, frame.body)
+        except Exception:
+            logger.critical("a frame was lost to:", exc_info=True)
+        return None
 
     def _write_later(self) -> None:
         with suppress(RuntimeError):  # the loop is closed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import pickle
+import weakref
 from functools import reduce
 from multiprocessing import spawn
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ __all__ = ["bear_actor", "conceive_actor", "find_class", "import_main", "start_a
 logger = logging.getLogger("pykka")
 
 _main: dict[str, Any] = {}
+_seen: weakref.WeakSet[type] = weakref.WeakSet()
 
 
 def know_main(data: dict[str, Any]) -> None:
@@ -47,19 +49,25 @@ def find_class(module: str, name: str) -> Any:
     return reduce(getattr, name.split("."), importlib.import_module(module))
 
 
-def start_actor(nest: Nest, body: memoryview) -> None:
-    """Have the actor started that a frame describes. Messages that follow wait for it."""
-    conceive_actor(nest, body)
+def start_actor(nest: Nest, body: memoryview) -> bool:
+    """Have the actor started that a frame describes, for which what follows waits; whether it is its class's first."""
+    cls = conceive_actor(nest, body)
     nest.bear(_number(body), None)
+    is_first = cls is not None and cls not in _seen
+    if cls is not None:
+        _seen.add(cls)
+    return is_first
 
 
-def conceive_actor(nest: Nest, body: memoryview) -> None:
-    """Have the actor made that a frame describes, and not begun yet."""
+def conceive_actor(nest: Nest, body: memoryview) -> type | None:
+    """Have the actor made that a frame describes, and not begun yet; give its class, if it could be."""
     try:
-        cls, args, kwargs = pickle.loads(body[8:])  # noqa: S301  # from the main process
+        cls, args, kwargs = _unpacked(bytes(body[8:]))
         nest.conceive(cls, args, kwargs, _number(body))
     except BaseException:
         logger.exception("An actor could not be started in a worker process:")
+        return None
+    return cls  # type: ignore[no-any-return]
 
 
 def bear_actor(nest: Nest, body: memoryview) -> None:
@@ -69,3 +77,10 @@ def bear_actor(nest: Nest, body: memoryview) -> None:
 
 def _number(body: memoryview) -> int:
     return int.from_bytes(body[:8], "little")
+
+
+def _unpacked(call: bytes) -> Any:
+    """Read what the main process wants called; what it names of the main module has to be imported."""
+    if _main and b"__main__" in call:
+        import_main()
+    return pickle.loads(call)  # noqa: S301  # from the main process

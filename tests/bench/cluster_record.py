@@ -110,6 +110,17 @@ RECORD: dict = {
             for how in ("idle", "back to back")
         ]
     },
+    "brokers": {
+        "pings": 10,
+        "rows": [
+            contender(name, recipients, ratio) | {"to_audience": 2 * ratio}
+            for recipients in (1_000, 10_000)
+            for name, ratio in (("manifold, audience", 0.5), ("nats-py, a publish each", 0.01))
+        ],
+        "ways": {way: quantiles(240) for way in ("manifold over NATS, ask and get", "nats-py, request")},
+        "quiet": {way: {"50": 200.0, "99": 300.0} for way in ("manifold over NATS, ask and get", "nats-py, request")},
+        "skipped": {"Redis": "the program redis-server is not installed"},
+    },
     "overload": {
         "times": 10,
         "recipients": 1_000,

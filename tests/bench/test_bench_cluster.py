@@ -14,10 +14,13 @@ import pytest
 
 import manifold
 from bench import report
-from bench.cluster import overload
+from bench.cluster import brokers, overload
 from bench.cluster.bare import BarePair
+from bench.cluster.brokers import NatsSubjects, RedisChannels, RedisGroup
+from bench.cluster.fanout import FarLists
 from bench.cluster.far import Crew, far_nodes
 from bench.cluster.figures import figures
+from bench.cluster.redis_server import redis_server, why_no_redis
 from bench.cluster.tables import TABLES
 from bench.cluster.wire import carried
 from bench.contenders import MESSAGE, Miscounted, settle
@@ -102,7 +105,16 @@ def test_every_section_has_its_tables(capsys):
     assert set(TABLES) == set(CLUSTER_SECTIONS)
     report.show(RECORD, TABLES, figures(RECORD))
     said = capsys.readouterr().out
-    for words in ("manifold, list", "Discord's (Erlang)", "overhead", "actor to actor", "20.0 MB", "met"):
+    for words in (
+        "manifold, list",
+        "Discord's (Erlang)",
+        "overhead",
+        "actor to actor",
+        "20.0 MB",
+        "met",
+        "redis-server",
+        "nats-py",
+    ):
         assert words in said, words
 
 
@@ -117,6 +129,7 @@ def test_every_section_that_has_a_plot_is_drawn(tmp_path):
         "sender",
         "roundtrip",
         "nodes",
+        "brokers",
         "overload-list",
         "overload-single",
     ]
@@ -154,6 +167,45 @@ def test_the_bare_pair_counts_too():
         pair._out.send(b"one too many")
         with pytest.raises(Miscounted, match="2 packets were sent, and 3 came"):
             pair.send(2)
+
+
+def test_subscribers_without_the_library_are_counted(nats_server):
+    contender = NatsSubjects(nats_server.url, 3)
+    try:
+        burst = contender.burst(5)
+        assert len(burst.calls) == 5
+        assert contender.ask() > 0
+        contender.sent -= 2
+        with pytest.raises(Miscounted, match="should have received 4 messages each"):
+            contender.burst(1)
+    finally:
+        contender.close()
+
+
+@pytest.mark.skipif(bool(why_no_redis()), reason=why_no_redis() or "it is there")
+@pytest.mark.parametrize("kind", [RedisGroup, RedisChannels])
+def test_channels_over_redis_are_counted(kind):
+    with redis_server() as url:
+        contender = kind(url, 3)
+        try:
+            assert len((contender.burst(5)).calls) == 5
+        finally:
+            contender.close()
+
+
+def test_what_is_missing_for_redis_is_said(monkeypatch):
+    monkeypatch.setattr("bench.cluster.redis_server.shutil.which", lambda _: None)
+    assert "redis-server is not installed" in why_no_redis()
+
+
+def test_the_same_crew_is_reached_over_nats(nats_server):
+    with far_nodes() as (far,), brokers._nats(f"{nats_server.url}?cluster=bench") as (context, far_nats):
+        crew = Crew(far, 3)
+        lane = brokers.Within(context, lambda: FarLists(Crew(far_nats, 4)))
+        assert lane.name == "manifold over NATS, list"
+        assert len(lane.burst(2).calls) == 2
+        assert manifold.current_node().id != far_nats.id
+        assert crew.order("received") == [0, 0, 0]
 
 
 def offer(received, *, expected, calls, shed):

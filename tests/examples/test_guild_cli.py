@@ -51,6 +51,20 @@ def test_json_is_all_there_is_on_stdout(log: Path, nodes: int) -> None:
     assert figures["handoffs"] <= nodes * figures["events"]
 
 
+@pytest.mark.usefixtures("nats_server")
+@pytest.mark.parametrize(
+    "workers", [["process", "--workers", "2"], ["thread"], ["loop"]], ids=lambda workers: workers[0]
+)
+def test_json_over_nats_is_the_same(log: Path, workers: list[str]) -> None:
+    asked = ("--log", log, log, "--json", "--nodes", "2")
+    over_nats = run(*asked, "--transport", "nats", "--worker-kind", *workers)
+    assert (over_nats.returncode, over_nats.stderr) == (0, "")
+    figures, others = json.loads(over_nats.stdout), json.loads(run(*asked).stdout)
+    assert list(figures) == KEYS
+    measured = {"seconds": 0, "deliveries_per_s": 0, "handoffs": 0}
+    assert figures | measured == others | measured
+
+
 def test_summary(log: Path) -> None:
     done = run("--log", log, "--list", "--workers", "1")
     assert (done.returncode, done.stderr) == (0, "")
@@ -107,6 +121,9 @@ def test_on_a_terminal_progress_and_summary_go_to_stderr_and_json_to_stdout(log:
         (["--nodes", "33"], "argument --nodes: must be from 1 to 32, not 33"),
         (["--nodes", "x"], "argument --nodes: must be a whole number, not 'x'"),
         (["--nodes"], "argument --nodes: expected one argument"),
+        (["--worker-kind", "x"], "argument --worker-kind: invalid choice: 'x'"),
+        (["--worker-kind", "loop", "--workers", "2"], "--worker-kind loop is one worker, and --workers 2 does not go"),
+        (["--transport", "x"], "argument --transport: must be nats, or an address such as nats://host:4222, not 'x'"),
         (["--guilds", "-1"], "argument --guilds: must be from 1 to 100000, not -1"),
         (["--users", "0"], "argument --users: must be from 1 to"),
         (["--lines", "0"], "argument --lines: must be from 1 to"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -48,6 +49,20 @@ class AsyncRecorder(Recorder):
     async def on_receive(self, message: Any) -> Any:
         await asyncio.sleep(0)
         return super().on_receive(message)
+
+
+class Light(manifold.Actor):
+    """Tells in which process it is, how many of its class there are, and how many have a dict of their own."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.name = "light"
+
+    def on_receive(self, message: Any) -> Any:
+        self.received += 1
+        lights = [each for each in gc.get_objects() if type(each) is Light]
+        heavy = [each for each in lights if any(type(part) is dict for part in gc.get_referents(each))]
+        return [os.getpid(), len(lights), len(heavy)]
 
 
 class Failing(Recorder):

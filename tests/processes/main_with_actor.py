@@ -20,8 +20,10 @@ class Own(manifold.Actor):
 
 
 def run(on_start: object = None) -> None:
-    with manifold.Node("own", worker_kind="process", workers=1, on_worker_start=on_start) as node:
-        process, message, begun = node.ask(node.spawn(Own), "hello").get()
+    with manifold.Node("own", worker_kind="process", workers=2, on_worker_start=on_start) as node:
+        answers = [node.ask(node.spawn(Own), "hello").get() for _ in range(20)]  # in every worker
+        assert {process for process, _, _ in answers} == set(node._crew.pids())
+        process, message, begun = answers[0]
         print(message, process != os.getpid(), begun == ([process] if on_start else []), flush=True)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
+import sys
 import threading
 
 import pykka
@@ -19,6 +21,7 @@ from tests.processes.actors import (
     Doer,
     Failing,
     FailingStart,
+    Light,
     Recorder,
     Started,
     note_start,
@@ -54,6 +57,21 @@ def test_an_actor_started_inside_a_worker_stays_there_and_is_reached_from_everyw
     ask(node, other, ["send", pids, "from there"])
     ask(node, one, ["send", pids, "from beside"])
     assert [sorted(got(node, pid)) for pid in pids] == [["from beside", "from here", "from there"]] * 20
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="about the layout of objects in CPython")
+def test_actors_that_a_worker_starts_all_at_once_are_as_small_as_others(node):
+    first = ask(node, node.spawn(Light), "how many")[0]  # its class is known from here on
+    (other,) = set(node._crew.pids()) - {first}
+    os.kill(other, signal.SIGSTOP)
+    os.waitpid(other, os.WUNTRACED)
+    try:
+        pids = [node.spawn(Light) for _ in range(400)]
+    finally:
+        os.kill(other, signal.SIGCONT)
+    there = [found for pid in pids[::20] if (found := ask(node, pid, "how many"))[0] == other]
+    assert there
+    assert {heavy for _, _, heavy in there} == {0}, there
 
 
 def test_start_and_spawn_take_arguments(node):
