@@ -418,7 +418,11 @@ class Partitioner(Queues):
     def retired(self, worker: Worker) -> None:
         """The last actor has left a worker that is not wanted any more."""
         until = self.host.around.monotonic() + self.limits.stop_grace_s
-        self.threads[worker].stop(worker.tasks, until, lambda: self.take_over(worker))
+        self.threads[worker].stop(worker.tasks, until, lambda: self._gone(worker))
+
+    def _gone(self, worker: Worker) -> None:
+        self.take_over(worker)
+        del self.threads[worker]  # with it goes the file that wakes it
 
     def worker_threads(self) -> list[int]:
         """Give the identities of the threads that run the workers."""

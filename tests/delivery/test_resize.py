@@ -186,6 +186,7 @@ def test_workers_that_are_taken_away_leave_nothing_behind():
             if thread.name.endswith(("worker-2", "worker-3")):
                 thread.join(PATIENCE_S)
                 assert not thread.is_alive()
+        assert set(node.local.threads) == set(node.local.workers), "each has a file to be woken by"
         assert node.stats().delivered >= 21 * 20
 
 
