@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from manifold.actors.mailbox import Inbox
     from manifold.delivery.counts import Stats
     from manifold.limits import Limits
-    from manifold.ports import Host, Settles
+    from manifold.ports import Host, Settles, Watcher
 
 __all__ = ["Partitioner"]
 
@@ -209,6 +209,13 @@ class Partitioner(Queues):
             self.offload.put(act, HANDOFF_BYTES)
         else:
             act()
+
+    def tell_gone(self, pid: PID, watcher: Watcher) -> None:
+        """Tell `watcher` that there is no such actor; behind what it may have offloaded before it ended."""
+        if self.offload.busy():
+            self.offload.put(lambda: watcher.on_end(pid, life.GONE), HANDOFF_BYTES)
+        else:
+            watcher.on_end(pid, life.GONE)
 
     def control(self, actor: Actor, message: Any, reply: Any = None) -> None:
         """Queue a control message: in order with all else the calling thread sends, never shed, not counted."""
