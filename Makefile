@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo setup test lint types layers tests ordering campaign campaign-processes fuzz pykka bench clean
+.PHONY: demo setup test lint types layers tests ordering campaign campaign-processes soak fuzz pykka bench clean
 
 demo: setup
 	$(BIN)/python -m examples.guild_presence $(ARGS)
@@ -43,6 +43,10 @@ campaign: setup
 # The same on real processes, over ZeroMQ and a server of NATS, for half an hour; docs/simulation.md
 campaign-processes: setup
 	$(BIN)/python -m tests.campaign processes $(ARGS)
+
+# Half an hour of traffic and faults on node processes: nothing may grow; writes bench/results/soak.json and soak.md
+soak: setup
+	$(BIN)/python -m tests.campaign soak $(ARGS)
 
 # A million inputs, guided by coverage; tests/fuzz/README.md. More of one target: make fuzz ARGS="--target link --runs 1000000"
 fuzz: $(VENV)/.fuzz

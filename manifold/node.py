@@ -427,7 +427,7 @@ class Node:
         elif (actor := self.find(pid)) is not None:
             self.control(actor, Watch(watcher))
         else:
-            watcher.on_end(pid, "no such actor")
+            self.local.tell_gone(pid, watcher)
 
     def demonitor(self, pid: PID, watcher: ports.Watcher) -> None:
         """Take that back."""

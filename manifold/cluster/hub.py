@@ -376,10 +376,12 @@ class Hub:
             self._dial(peer.address, wanted_until=peer.wanted_until, after_s=after_s)
 
     def _retire(self, peer: Peer, why: str = "") -> None:
-        """Take a link out of use. It stays for a while, to tell a peer that still believes in it."""
+        """Take a link out of use. It stays for a while, empty, to tell a peer that still believes in it."""
         session = peer.link.session
         with peer.lock:
             peer.link.close(why)
+            peer.link.forget()
+            peer.stuck.clear()
         if self._live.pop(session, None) is None:
             return
         if self._by_node.get(peer.node) is peer:

@@ -153,6 +153,11 @@ class Link:
         """
         return self._out.tags()
 
+    def forget(self) -> None:
+        """Let go of these frames, when the link is down: their bytes, and that there were any."""
+        assert self.state is State.DOWN
+        self._out = Outflow(self._limits.window_bytes)
+
     # What the owner says.
 
     def introduce(self, me: Hello) -> None:

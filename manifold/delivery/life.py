@@ -87,7 +87,7 @@ def dead_letter(worker: Worker, actor: Actor, message: Any, reply: Any, receipt:
     """Account for what came too late."""
     if type(message) in CONTROL:
         if type(message) is Watch:
-            message.watcher.on_end(actor.pid, GONE)
+            worker.node.tell_gone(actor.pid, message.watcher)
     else:
         worker.settle(receipt, DEAD, 1)
         if reply is not None:

@@ -46,6 +46,10 @@ class Offload:
         """Tell whether something of a thread is waiting here, by default the calling one."""
         return bool(self._pending) and (sender or self._get_ident()) in self._pending
 
+    def busy(self) -> bool:
+        """Tell whether something of any thread is waiting here."""
+        return bool(self._pending)
+
     def full(self) -> bool:
         """Tell whether one more should be refused."""
         return self.queued_bytes >= self._max_bytes

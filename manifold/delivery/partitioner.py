@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from manifold.actors.mailbox import Inbox
     from manifold.delivery.counts import Stats
     from manifold.limits import Limits
-    from manifold.ports import Host, Settles
+    from manifold.ports import Host, Settles, Watcher
 
 __all__ = ["Partitioner"]
 
@@ -209,6 +209,13 @@ class Partitioner(Queues):
             self.offload.put(act, HANDOFF_BYTES)
         else:
             act()
+
+    def tell_gone(self, pid: PID, watcher: Watcher) -> None:
+        """Tell `watcher` that there is no such actor; behind what it may have offloaded before it ended."""
+        if self.offload.busy():
+            self.offload.put(lambda: watcher.on_end(pid, life.GONE), HANDOFF_BYTES)
+        else:
+            watcher.on_end(pid, life.GONE)
 
     def control(self, actor: Actor, message: Any, reply: Any = None) -> None:
         """Queue a control message: in order with all else the calling thread sends, never shed, not counted."""
@@ -418,7 +425,11 @@ class Partitioner(Queues):
     def retired(self, worker: Worker) -> None:
         """The last actor has left a worker that is not wanted any more."""
         until = self.host.around.monotonic() + self.limits.stop_grace_s
-        self.threads[worker].stop(worker.tasks, until, lambda: self.take_over(worker))
+        self.threads[worker].stop(worker.tasks, until, lambda: self._gone(worker))
+
+    def _gone(self, worker: Worker) -> None:
+        self.take_over(worker)
+        del self.threads[worker]  # with it goes the file that wakes it
 
     def worker_threads(self) -> list[int]:
         """Give the identities of the threads that run the workers."""

@@ -77,8 +77,8 @@ class Receipt:
         log_unreadable(error)
 
     def done(self) -> bool:
-        """Tell whether every recipient is accounted for."""
-        return self._open == 0
+        """Tell whether every recipient is accounted for: then `get` does not wait."""
+        return self._done.is_set()
 
     def get(self, *, timeout: float | None = None) -> dict[str, Outcome]:
         """Wait for the outcome. Raises AskTimeout after `timeout` seconds; WouldDeadlock inside a handler of one of

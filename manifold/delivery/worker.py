@@ -500,8 +500,7 @@ class Worker:
         inbox.extend(visit.inbox)
         if visit.to is not None:
             self.node.settle(actor, visit.to, inbox, unborn=unborn)
-            self.retire()
-        elif actor._dead:
+        elif actor._dead:  # it may have ended before a resize that nobody stayed here after
             life.dead_letters(self, actor, inbox)
         elif unborn:
             self.await_birth(actor, inbox)
@@ -510,6 +509,7 @@ class Worker:
                 self._forward(actor, *item)
         else:
             self._come_home(actor, inbox)
+        self.retire()
 
     def _come_home(self, actor: Actor, inbox: mailbox.Inbox) -> None:
         """Take an idle actor in, and hand it what waited for it next: that does not make it busy."""

@@ -90,6 +90,7 @@ class Book:
         self.copies: Counter[tuple[str, int]] = Counter()  # of one message
         self.killed: set[str] = set()  # node ids
         self.stopped: set[str] = set()
+        self.gave_up: set[str] = set()  # of the stopped, those whose time was over
         self.ended: dict[str, float] = {}  # PIDs of actors, as texts, and when
         self.members: list[str] = []  # PIDs of actors, as texts
         self.awaiting: set[str] = set()  # PIDs of those with an `async def` handler

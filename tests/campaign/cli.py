@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from tests.campaign import simulated, state, table
 from tests.campaign.processes import run as processes
+from tests.campaign.soak import command as soak
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,6 +35,7 @@ RUNS: dict[str, Callable[[str], Callable[[int], state.Result]]] = {
 SCHEDULES = {"sim": 20_000, "processes": 60}
 
 REPORT_S = 10.0
+SOAK_MIN = 30.0
 SERIAL_MAX = 100
 """Fewer schedules than this are not worth another process."""
 
@@ -41,6 +43,8 @@ SERIAL_MAX = 100
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a campaign from the command line."""
     args = _parser().parse_args(argv)
+    if args.kind == "soak":
+        return soak.main(args.minutes or SOAK_MIN, args.seed)
     sums = state.Sums()
     for result in state.load(args.resume) if args.resume else ():
         sums.add(result)
@@ -63,14 +67,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
-    parser.add_argument("kind", choices=RUNS, help="sim: on simulated nodes; processes: on real ones")
+    kinds = "sim: on simulated nodes; processes: on real ones; soak: half an hour on real ones, docs/soak.md"
+    parser.add_argument("kind", choices=[*RUNS, "soak"], help=kinds)
     parser.add_argument(
         "--transport", choices=(*processes.TRANSPORTS, "both"), default="both", help="of processes; both take turns"
     )
     parser.add_argument("--schedules", type=int, metavar="N", help=f"by default {SCHEDULES}")
     parser.add_argument("--seed", type=int, default=0, help="of the first one; the others follow")
     parser.add_argument("--resume", type=Path, metavar="FILE", help="keep results there, and skip those it has")
-    parser.add_argument("--minutes", type=float, metavar="M", help="stop after so long, to be resumed later")
+    parser.add_argument("--minutes", type=float, metavar="M", help="stop after so long; how long to soak")
     parser.add_argument("--jobs", type=int, metavar="N", help="how many at a time; by default one per core, or one")
     return parser
 

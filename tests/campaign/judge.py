@@ -92,10 +92,10 @@ def sums(case: Case, node: str, stats: manifold.Stats) -> None:
 
 
 def cut_short(book: Book) -> int:
-    """Give how many `async def` handlers may have been called, which counts as delivered, on a node that was killed
-    before they began.
+    """Give how many `async def` handlers may have been called, which counts as delivered, on a node that was killed, or
+    gave them up when it stopped, before they began.
     """
-    return sum(node_of(pid) in book.killed for pid in book.awaiting)
+    return sum(node_of(pid) in book.killed | book.gave_up for pid in book.awaiting)
 
 
 def receipts(case: Case) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from manifold.core.link_terms import State
 from manifold.delivery.worker import Worker
 from tests.campaign.book import Book, node_of
 
@@ -39,6 +40,11 @@ def holdings(node: manifold.Node) -> dict[str, int]:
         "relief": len(local._relief),
         "links that are over": sum(
             node.around.monotonic() > peer.link.heard_at + hub._patience_s + 1.0 for peer in hub._leaving.values()
+        ),
+        "frames to those that are over": sum(
+            peer.link.unacked + len(peer.stuck)
+            for session, peer in list(hub._by_session.items())
+            if peer.link.state is State.DOWN and session not in hub._leaving
         ),
         "peers beside those up": len(node.cluster.peers) - len(hub._by_node),
     }

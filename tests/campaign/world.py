@@ -40,7 +40,8 @@ class World:
         self.sources: list[Source] = []
         self.tasks: list[Any] = []
         self._number = 0
-        self._coming = 0
+        self._coming = self._leaving = 0
+        self._relied: set[str] = set()
         self._sums: dict[str, tuple[int, ...]] = {}
         for index in range(plan.nodes):
             self.start("abcd"[index], is_loop=plan.loop_node and index == plan.nodes - 1)
@@ -89,7 +90,7 @@ class World:
         """Start a node, with members and senders on it."""
         kind: dict[str, Any] = {"worker_kind": "loop", "workers": 1} if is_loop else {"workers": self.plan.workers}
         is_alone = self.nodes and self.random.random() < 0.3 and "move" not in self.plan.kinds  # else that one may move
-        join = [self.random.choice(self.nodes).address] if is_alone else None
+        join = [self._relied_on(self.random.choice(self.nodes)).address] if is_alone else None
         node = self.simulation.node(name, at=at, join=join, limits=self.plan.limits, **kind)
         self.nodes.append(node)
         for _ in range(MEMBERS):
@@ -99,6 +100,10 @@ class World:
         source = Source(self, node, f"{node.id}/task")
         self.simulation.task(node, listen(self, node))
         self.tasks.append((node, self.simulation.task(node, in_task(source, self.random.randint(2, 8)))))
+
+    def _relied_on(self, node: manifold.Node) -> manifold.Node:
+        self._relied.add(node.name)
+        return node
 
     def spawn(self, node: manifold.Node) -> None:
         cls = self.random.choice(KINDS + TIGHT if self.plan.is_tight else KINDS)
@@ -273,7 +278,13 @@ class World:
         """Another claims the name of one who lives, for a while: nobody else is to be harmed."""
         node = self.random.choice(self.nodes)
         impostor = self.simulation.node(node.name, at=f"{node.name}{self.number()}", limits=self.plan.limits)
-        self.simulation.later(self._seconds(0.1, 4.0), lambda: self.simulation.kill(impostor))
+
+        def leave() -> None:
+            self._leaving -= 1
+            self.simulation.kill(impostor)
+
+        self._leaving += 1
+        self.simulation.later(self._seconds(0.1, 4.0), leave)
 
     def _leave(self) -> manifold.Node | None:
         node = self.random.choice(self.nodes)
@@ -298,7 +309,8 @@ class World:
             self._coming -= 1
             self.start(name, at=at, is_loop=is_loop)
 
-        if self.random.random() < 0.85:
+        # Who is the only one that somebody joined does, for it may go before it has told of any other.
+        if self.random.random() < 0.85 or name in self._relied:
             self._coming += 1
             self.simulation.later(after_s, start)
 
@@ -312,6 +324,7 @@ class World:
         inside = [
             member for member in self.members if member.pid.node == node.id and member.name not in self.book.ended
         ]
+        started = self.simulation.now
         with self.simulation.calling(node, "main"):
             if inside and self.random.random() < 0.3:
                 Source(self, node, f"{node.id}/stop").command(self.random.choice(inside).pid, "stop the node")
@@ -322,6 +335,8 @@ class World:
                 node.stop()
         if not self.simulation.run_until(lambda: not self.simulation.is_running(node), within_s=20.0):
             self.book.fail(f"{node.id} has not stopped: {node.stats()}")
+        if self.simulation.now >= started + node.limits.stop_grace_s:
+            self.book.gave_up.add(node.id)
         self.check_stopped(node)
         self._end_all(node)
         self._come_back(node.name, None, node.worker_kind == "loop", self._seconds(0.0, 3.0))
@@ -348,6 +363,7 @@ class World:
     def _is_quiet(self) -> bool:
         return (
             not self._coming
+            and not self._leaving
             and self._have_met()
             and all(not node.stats().in_flight and not node._timers._pending for node in self.nodes)
             and all(task.done() for node, task in self.tasks if node in self.nodes)

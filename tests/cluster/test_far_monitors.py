@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 
 import pykka
 
@@ -10,7 +11,7 @@ import manifold
 from manifold import Limits
 from manifold.transport.memory import HUB
 from tests.cluster.support import record, stays, until
-from tests.support import pids, spawn
+from tests.support import PATIENCE_S, Recorder, pids, spawn
 
 
 class Monitoring(manifold.Actor):
@@ -86,6 +87,33 @@ def test_after_everything_it_sent(nodes, caplog):
         assert isinstance(got[-1], manifold.Down)
         assert reason.startswith("failed: ") if how == "fail" else reason == "stopped"
         assert "the end" in reason or how != "fail"
+
+
+class Falling(manifold.Actor):
+    """Offloads its last words, and fails."""
+
+    def on_receive(self, message):
+        manifold.send(message, "last", send_mode="offload")
+        raise ValueError("the end")
+
+
+def test_of_one_that_has_just_ended_after_what_it_offloaded(memory_nodes, caplog):
+    caplog.set_level("CRITICAL", logger="pykka")
+    a, b = memory_nodes.together("a", "b")
+    released, got = threading.Event(), []
+    watcher, falling = b.spawn(Monitoring, got), a.spawn(Falling)
+    blocking = threading.Thread(target=lambda: a.local.offload.put(lambda: released.wait(PATIENCE_S), 0))
+    blocking.start()
+    blocking.join()
+    try:
+        a.send(falling, watcher)
+        assert until(lambda: a.local.find(falling) is None)
+        b.ask(watcher, ("monitor", falling)).get()
+        assert b.ask(a.spawn(Recorder), "behind the monitor").get(timeout=PATIENCE_S)
+    finally:
+        released.set()
+    assert until(lambda: len(got) == 2)
+    assert [got[0], got[1].reason] == ["last", "no such actor"]
 
 
 def test_an_actor_that_is_dead_already(nodes):

@@ -10,6 +10,7 @@ import pytest
 
 import manifold
 from manifold import Limits
+from manifold.transport.memory import HUB
 from tests.cluster.support import audience, meet, outcome, quiet, reconciles, record, stays, until
 from tests.support import AsyncRecorder, Hold, pids, spawn
 
@@ -478,6 +479,21 @@ def test_stats_do_not_shrink_when_a_node_goes(nodes):
     watcher.join()
     assert not wrong, wrong[:2]
     quiet(a)
+
+
+def test_what_was_queued_for_a_node_that_went_down_is_let_go_of(memory_nodes):
+    impatient = Limits(node_down_after_s=0.5)
+    a, b = memory_nodes.together("a", "b", limits=impatient)
+    pid = record(b).pid
+    HUB.cut(b.address)
+    try:
+        for number in range(200):
+            a.send(pid, number)
+        assert until(lambda: a.nodes() == [a.id])
+        over = [peer for peer in a._hub._by_session.values() if peer.node == b.id]
+        assert [(peer.link.unacked, list(peer.stuck)) for peer in over] == [(0, [])]
+    finally:
+        HUB.heal(b.address)
 
 
 def test_the_receiver_does_not_count_what_others_sent(nodes):

@@ -373,6 +373,8 @@ def test_abandoned_are_those_not_acknowledged():
     a.packets_to_send(1.2)
     feed(a, [from_peer(GOODBYE)], 1.3)
     assert a.abandoned() == [4, 5, 6]
+    a.forget()
+    assert (a.abandoned(), a.unacked, a.pending_bytes) == ([], 0, 0)
 
 
 # What is lost.

@@ -6,6 +6,8 @@ import pykka
 import pytest
 
 from manifold import PID, AskTimeout, Audience, Limits, Node, Outcome, WouldDeadlock
+from manifold.delivery.receipt import Receipt
+from manifold.ports import DELIVERED
 from tests.delivery.actors_for_tests import (
     WAIT_S,
     AsyncCaller,
@@ -236,3 +238,11 @@ def test_a_nodes_stop_completes_every_receipt():
             node.stop()
             assert got(receipt) == {node.id: outcome(delivered=1, dead=1)}
             assert counts(node)["in_flight"] == 0
+
+
+def test_one_is_done_when_its_outcome_is_there(monkeypatch):
+    receipt, seen = Receipt(), []
+    receipt.expect(1)
+    monkeypatch.setattr(receipt._done, "set", lambda outcome: seen.append(receipt.done()))
+    receipt.settle(AWAY, DELIVERED, 1)
+    assert seen == [False], "another thread may look just now, and not want to wait"

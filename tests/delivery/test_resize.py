@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import sys
 import threading
 
 import pytest
 
 import manifold
+from manifold.testing import Simulation
 from tests.support import PATIENCE_S, AsyncRecorder, Hold, Recorder, done, pids, settled, spawn
 
 
@@ -186,7 +189,33 @@ def test_workers_that_are_taken_away_leave_nothing_behind():
             if thread.name.endswith(("worker-2", "worker-3")):
                 thread.join(PATIENCE_S)
                 assert not thread.is_alive()
+        assert set(node.local.threads) == set(node.local.workers), "each has a file to be woken by"
         assert node.stats().delivered >= 21 * 20
+
+
+class Ending(manifold.Actor):
+    """One that takes its time: to fail, and to end."""
+
+    async def on_receive(self, message):
+        await asyncio.sleep(0.2)
+        raise ValueError(message)
+
+    async def on_failure(self, *_):
+        await asyncio.sleep(0.2)
+
+
+def test_actors_that_end_while_they_move_keep_no_worker(caplog):
+    caplog.set_level(logging.CRITICAL, logger="pykka")
+    with Simulation(seed=1) as simulation:
+        node = simulation.node("a", workers=2)
+        node.send([node.spawn(Ending) for _ in range(40)], "end")
+        simulation.run(0.1)
+        node.resize(3)
+        simulation.run(0.2)
+        node.resize(2)
+        simulation.run(1.0)
+        assert not node.local.former
+        assert node.stats().actors == 0
 
 
 def test_a_node_can_be_stopped_right_after_a_resize(switching):
