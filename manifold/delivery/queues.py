@@ -64,7 +64,9 @@ class Queues:
             worker.wake()
 
     def queue_change(self, index: int, entry: Entry, cost: int) -> None:
-        """Queue a change of an audience's part."""
+        """Queue a change of an audience's part; of a node that has ended nobody would take it."""
+        if self.ended:
+            return
         worker = self.workers[index]
         worker.queued_bytes += cost
         worker.queue.append(entry)

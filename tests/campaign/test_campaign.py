@@ -38,7 +38,9 @@ FOUND = {
     2750: "two nodes had sessions of the same number with a third, which took one for the other",
     6274: "a node joined one alone that was killed before it had met any other, and did not come back",
     8075: "an actor that ended while it moved kept the worker it came to, which was to be taken away",
+    14401: "members that were given up at the end of a node changed its audiences, and that counted as queued",
     23667: "an impostor that had come to be welcome was killed while the judge looked",
+    8394: "a node had still to do what came from one that had lost it, and the judge looked already",
     9037: "whoever monitors an actor that has just ended is told so before what it had offloaded is there",
 }
 """What longer campaigns have found."""

@@ -366,8 +366,14 @@ class World:
             and not self._leaving
             and self._have_met()
             and all(not node.stats().in_flight and not node._timers._pending for node in self.nodes)
+            and not any(self._has_work(node) for node in self.nodes)
             and all(task.done() for node, task in self.tasks if node in self.nodes)
         )
+
+    def _has_work(self, node: manifold.Node) -> bool:
+        """Tell whether it has still to do what may be in nobody's counts: they have lost each other since it came."""
+        local = node.local
+        return bool(local.queued_bytes()) or any(worker.tasks for worker in [*local.workers, *local.former])
 
 
 FAULTS: dict[str, Callable[[World], None]] = {
