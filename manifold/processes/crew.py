@@ -283,6 +283,7 @@ class Crew:
                 self._handle(member, frame)
             except Exception:
                 logger.critical("a frame of a worker of %s was lost to:", self._host.id, exc_info=True)
+            member.pipe.handled(frame)
 
     def _handle(self, member: Member, frame: Frame) -> None:
         word = self._words.get(frame.kind)

@@ -61,6 +61,7 @@ class Pipe:
         self._waits_there = 0
         self._open = True
         self.read_bytes = 0
+        """What was read and handled."""
         self.writes = 0
 
     def fileno(self) -> int:
@@ -144,8 +145,11 @@ class Pipe:
             frames.append(Frame(channel, kind, data[at + HEAD.size : end]))
             at = end
         self._buffer += data[at:]
-        self.read_bytes += at + FRAME_COST_BYTES * len(frames)
         return frames
+
+    def handled(self, frame: Frame) -> None:
+        """A frame that was read is handled: what it brought is counted where it waits, from now on."""
+        self.read_bytes += cost_of(len(frame.body))
 
     def told(self, read_bytes: int, waiting_bytes: int) -> None:
         """The other side has told what it has read, and what of it waits there."""

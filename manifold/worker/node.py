@@ -230,8 +230,10 @@ class WorkerNode(Node):
             frames = self._frames
             if not frames:
                 frames.extend(self._come_in())
-            while frames and not (self._handle(frames.popleft()) and until_new):
-                pass
+            is_new: object = False
+            while frames and not (is_new and until_new):
+                is_new = self._handle(frame := frames.popleft())
+                self.pipe.handled(frame)
         self.reports.soon()
 
     def _come_in(self) -> list[Frame]:

@@ -199,6 +199,9 @@ class Doer(Recorder):
 
         threading.Thread(target=fail).start()
 
+    def do_hold(self, gate: str) -> None:
+        os.close(os.open(gate, os.O_RDONLY))  # returns when somebody opens it for writing
+
     def do_block(self, seconds: float) -> None:
         time.sleep(seconds)
 

@@ -104,3 +104,14 @@ def at(node: manifold.Node) -> Iterator[None]:
         yield
     finally:
         ports.current.reset(token)
+
+
+class Gate:
+    """Holds the worker process of the actor that is sent `["hold", gate.path]`, until it is opened."""
+
+    def __init__(self, folder: os.PathLike[str]) -> None:
+        self.path = os.path.join(folder, "gate")
+        os.mkfifo(self.path)
+
+    def open(self) -> None:
+        os.close(os.open(self.path, os.O_WRONLY))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 
 import pytest
 
@@ -12,7 +11,7 @@ import manifold
 from manifold import Limits, Node, Overloaded
 from manifold.core import codec
 from tests.processes.actors import GOT, AsyncRecorder, Doer, Recorder
-from tests.processes.support import Keeper, ask, at, check, got, one_in_each, quiet, until
+from tests.processes.support import PATIENCE_S, Gate, Keeper, ask, at, check, got, one_in_each, quiet, until
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +204,7 @@ def test_members_that_stop_leave_an_audience(node, doers):
 def test_a_workers_audience_is_kept_by_the_others(node, doers, here):
     pids = spawn(node, 20)
     before = len(got(node, here))
+    others = set(node.cluster.audiences)  # of this process, and closed; the garbage collector has not come by yet
     for doer in doers:
         ask(node, doer, ["gather", [*pids, here]])
         ask(node, doer, ["fan", "one"])
@@ -218,7 +218,7 @@ def test_a_workers_audience_is_kept_by_the_others(node, doers, here):
     assert all(got(node, pid) == ["one", "two", "three"] * 2 for pid in pids[1:])
     assert got(node, here)[before:] == ["one", "two", "three"] * 2
     # What was let go of is forgotten by the main process, and by the workers.
-    assert until(lambda: not node.cluster.audiences)
+    assert until(lambda: others.issuperset(node.cluster.audiences))
 
 
 # Monitors.
@@ -269,12 +269,13 @@ def test_monitors_of_the_dead_and_of_those_elsewhere(node, doers, here):
 # Bounds.
 
 
-def test_a_full_worker_refuses_and_says_so_while_the_other_gets_its_share():
+def test_a_full_worker_refuses_and_says_so_while_the_other_gets_its_share(tmp_path):
     limits = Limits(worker_queue_max_bytes=100_000, stop_grace_s=2.0)
+    gate = Gate(tmp_path)
     with Node("full", worker_kind="process", workers=2, limits=limits) as node:
         slow, quick = one_in_each(node, Doer)
         recorders = spawn(node, 20)
-        node.send(slow, ["block", 2.0])
+        node.send(slow, ["hold", gate.path])
         accepted = refused = 0
         for number in range(400):
             if number % 20 == 0:
@@ -286,9 +287,9 @@ def test_a_full_worker_refuses_and_says_so_while_the_other_gets_its_share():
                 assert error.nodes == (node.id,)
                 assert error.shed == 1
                 refused += 1
-        assert accepted >= 70
-        assert refused >= 200
-        assert len(got(node, quick)) == 400
+        gate.open()
+        assert 60 <= accepted <= 80  # 1,000 bytes and some hundred more each
+        assert accepted + refused == len(got(node, quick)) == 400
         asyncio.run(asyncio.wait_for(node.drain(), 10))
         assert len(got(node, slow)) == accepted
         stats = quiet(node)
@@ -296,29 +297,33 @@ def test_a_full_worker_refuses_and_says_so_while_the_other_gets_its_share():
         assert recorders
 
 
-async def test_drain_waits_for_room():
+async def test_drain_waits_for_room(tmp_path):
     limits = Limits(worker_queue_max_bytes=100_000)
+    gate = Gate(tmp_path)
     async with Node("drain", worker_kind="process", workers=1, limits=limits) as node:
         pid = node.spawn(Doer)
-        node.send(pid, ["block", 0.3])
+        node.send(pid, ["hold", gate.path])
         with pytest.raises(Overloaded):
             while True:
                 node.send(pid, b"x" * 1000)
-        began = time.monotonic()
-        await node.drain()
-        assert time.monotonic() - began > 0.05
+        drained = asyncio.create_task(node.drain())
+        assert not (await asyncio.wait({drained}, timeout=0.1))[0]
+        gate.open()
+        await asyncio.wait_for(drained, PATIENCE_S)
         node.send(pid, b"x" * 1000)
         check(node.stats())
 
 
-def test_an_actor_that_sends_more_than_others_take_hears_of_it():
+def test_an_actor_that_sends_more_than_others_take_hears_of_it(tmp_path):
     limits = Limits(outbox_max_bytes=100_000)
+    gate = Gate(tmp_path)
     with Node("up", worker_kind="process", workers=2, limits=limits) as node:
         one, other = one_in_each(node, Doer)
-        node.send(other, ["block", 0.5])
+        node.send(other, ["hold", gate.path])
         assert ask(node, one, ["try", one, "x"])[0] == "WouldDeadlock"
         with pytest.raises(manifold.RemoteError, match=r"Overloaded.*is full"):
             ask(node, one, ["send_many", [other], 0, 100_000])
+        gate.open()
         stats = quiet(node)
         assert stats.shed == 1
         count = len(got(node, other))

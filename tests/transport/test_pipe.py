@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from manifold.core.link_terms import LinkDown, LinkFull
-from manifold.transport.pipe import Channel, Pipe, cost_of
+from manifold.transport.pipe import Channel, Frame, Pipe, cost_of
 
 
 @pytest.fixture
@@ -43,6 +43,10 @@ def test_channels_share_the_pipe_in_order(pair):
     assert [frame.kind for frame in other.read()] == list(range(50))
 
 
+def frames_of(sent):
+    return [Frame(channel, kind, memoryview(body)) for channel, kind, body in sent]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_frames_of_every_size_come_whole_and_in_order(pair, seed):
     one, other = pair
@@ -66,6 +70,9 @@ def test_frames_of_every_size_come_whole_and_in_order(pair, seed):
     writer.join()
     assert got == sent
     assert one.flush()
+    assert other.read_bytes == 0
+    for frame in frames_of(sent):
+        other.handled(frame)
     assert other.read_bytes == sum(cost_of(len(body)) for _, _, body in sent)
 
 
@@ -90,7 +97,10 @@ def test_what_the_other_side_tells_makes_room(pair):
     one, other = pair
     one.send(0, 16, [bytes(1000)])
     assert one.pending_bytes == cost_of(1000)
-    other.read()
+    (frame,) = other.read()
+    one.told(other.read_bytes, 0)
+    assert one.pending_bytes == cost_of(1000)
+    other.handled(frame)
     one.told(other.read_bytes, 400)
     assert one.pending_bytes == 400
     one.told(other.read_bytes, 0)
