@@ -329,8 +329,10 @@ def _listed(to: Any) -> Sequence[Any]:
         return ()
     if isinstance(to, PID | AnyRef):
         return (to,)
-    if isinstance(to, str | bytes) or not isinstance(to, Iterable):
-        msg = f"cannot send to {to!r}: not a PID, an actor reference, an Audience, None or an iterable of these"
+    # A future can be iterated, as old coroutines want it, and would be a list of nobody.
+    if isinstance(to, str | bytes | Future) or not isinstance(to, Iterable):
+        wait = " (a future: `await` it, or get() it)" if isinstance(to, Future) else ""
+        msg = f"cannot send to {to!r}{wait}: not a PID, a reference, a name, an Audience, None or an iterable of PIDs"
         raise TypeError(msg)
     return list(to)
 

@@ -309,6 +309,16 @@ def test_an_ask_of_what_is_no_actor_raises(bad):
         assert counts(node) == before
 
 
+def test_a_future_is_no_list_of_recipients():
+    with Node(workers=1) as node:
+        answer = node.ask(node.spawn(Recorder), "m")
+        answer.get()
+        before = counts(node)
+        with pytest.raises(TypeError, match="a future: `await` it"):
+            node.send(answer, "m")
+        assert counts(node) == before
+
+
 def test_an_ask_of_a_dead_actor_raises_and_is_counted():
     with Node(workers=1) as node:
         pid = node.spawn(Recorder)
