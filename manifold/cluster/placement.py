@@ -32,8 +32,6 @@ logger = logging.getLogger("manifold")
 
 _ANNOUNCED_BYTES = 1 << 20
 """How much of keys one frame announces, unless one alone is larger."""
-
-
 _ITEM_BYTES = 16
 """More than what an item takes besides its own bytes."""
 
@@ -258,8 +256,11 @@ class Placement:
         with self._lock:
             if self.homes.get(home.who) is home:
                 del self.homes[home.who]
-            if home in self._unborn.get(home.who, ()):
-                self._unborn[home.who].remove(home)
+            waiting = self._unborn.get(home.who, [])
+            if home in waiting:
+                waiting.remove(home)
+                if not waiting:
+                    del self._unborn[home.who]
 
 
 class _Watcher:
