@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from manifold.actors import Placed
     from manifold.cluster.peer import Peer
-    from manifold.core.views import Effect, View
+    from manifold.core.views import Effect, Epoch, View
     from manifold.errors import NodeDown
-    from manifold.ports import Host, Nest, Settles
+    from manifold.ports import Host, Intake, Nest, Settles
 
 __all__ = ["Directory"]
 
@@ -88,17 +88,17 @@ class Directory:
             groups = self._grouped(refs)
             here = groups.pop(self._host.id, ())
             if groups and wire is None:  # one of them has just gone elsewhere
-                wire = encode(message)
+                wire = self._host.sender.encode(message)
             self._host.local.count_sent(uncounted)
-            shed = {node: self._hand_off(node, those, wire or b"", receipt) for node, those in groups.items()}
+            shed = {node: self.hand_off(node, _pairs(those), wire or b"", receipt) for node, those in groups.items()}
             if here:
-                pids = self.homes([(ref.who, ref.call) for ref in here])
+                pids = self.homes(_pairs(here))
                 shed |= self._host.sender.hand_in(pids, len(here), message, wire, receipt)
         return shed
 
     def is_far(self, refs: Iterable[Placed]) -> bool:
-        """Tell whether any of them is on another node; NotPlaced if one is nowhere."""
-        return self._grouped(refs).keys() != {self._host.id}
+        """Tell whether a message to them has to be encoded; NotPlaced if one is nowhere."""
+        return self._grouped(refs).keys() != {self._host.id} or self._host.launch is not None
 
     def _grouped(self, refs: Iterable[Placed]) -> dict[str, list[Placed]]:
         groups: dict[str, list[Placed]] = {}
@@ -110,35 +110,44 @@ class Directory:
             groups.setdefault(owner, []).append(ref)
         return groups
 
-    def homes(self, refs: Iterable[tuple[bytes, bytes]], epoch: Any = None) -> list[PID]:
+    def homes(self, refs: Iterable[tuple[bytes, bytes]], epoch: Epoch | None = None) -> list[PID]:
         """Give the actors of this node for keys to which somebody sends by a view, by default by the present one."""
         epoch = epoch or self._agreement.view.epoch
         found = (self._placement.home(who, call, epoch) for who, call in refs)
         return [pid for pid in found if pid is not None]
 
-    def _hand_off(self, node: str, refs: Sequence[Placed], wire: bytes, receipt: Settles | None) -> int:
+    def hand_off(
+        self, node: str, refs: Sequence[tuple[bytes, bytes]], wire: bytes | memoryview, receipt: Settles | None
+    ) -> int:
+        """Hand a message to a node for actors by their keys; how many were shed. Under the lock."""
         # Refs of more than a frame takes go in several.
         room = max(1, self._host.limits.packet_max_bytes - len(wire) - _HEAD_BYTES)
         shed = 0
-        for some in portions([(ref.who, ref.call) for ref in refs], _size, room):
+        for some in portions(refs, _size, room):
             keyed = Keyed(*self._agreement.view.epoch, some)
             body = lambda number, keyed=keyed: KeyedSend(number, keyed, wire).pack()  # noqa: E731
             shed += self._host.cluster.hand_off(node, Kind.KEYED_SEND, body, len(some), receipt)
         return shed
 
     def ask(self, ref: Placed, message: Any, wire: bytes | None, future: Any) -> None:
-        """Ask an actor by its key; the future gets the answer, or why there is none."""
+        """Ask an actor by its key; the future gets the answer, or why there is none. Raises NotPlaced."""
         with self.lock:
             ((owner, _),) = self._grouped([ref]).items()
             if owner == self._host.id:
-                pids = self.homes([(ref.who, ref.call)])
+                pids = self.homes(_pairs([ref]))
                 self._host.sender.ask_in(pids[0] if pids else None, message, future)
-                return
-            keyed = Keyed(*self._agreement.view.epoch, [(ref.who, ref.call)])
-            asked = encode(message) if wire is None else wire
-            self._host.local.count_sent(1)
-            body = lambda number, outcome: KeyedAsk(number, outcome, keyed, asked).pack()  # noqa: E731
-            self._host.cluster.question(owner, Kind.KEYED_ASK, body, future)
+            else:
+                asked = self._host.sender.encode(message) if wire is None else wire
+                self.question(owner, (ref.who, ref.call), asked, future, None)
+
+    def question(
+        self, node: str, ref: tuple[bytes, bytes], wire: bytes | memoryview, future: Any, receipt: Settles | None
+    ) -> None:
+        """Ask an actor by its key on another node. Under the lock."""
+        keyed = Keyed(*self._agreement.view.epoch, [ref])
+        self._host.local.count_sent(1)
+        body = lambda number, outcome: KeyedAsk(number, outcome, keyed, wire).pack()  # noqa: E731
+        self._host.cluster.question(node, Kind.KEYED_ASK, body, future, receipt)
 
     # What comes from other nodes, on the I/O thread.
 
@@ -155,11 +164,7 @@ class Directory:
         keyed = sent.keyed
         settles = peer.arrivals.settles(sent.receipt, len(keyed.refs), len(body))
         with self.lock:
-            pids = self.homes(keyed.refs, (keyed.number, keyed.maker))
-            if len(pids) < len(keyed.refs):
-                settles.settle(self._host.id, DEAD, len(keyed.refs) - len(pids))
-            if pids:
-                self._host.intake.take([pid.id for pid in pids], sent.message, settles)
+            self.take(peer.arrivals.intake, keyed.refs, (keyed.number, keyed.maker), sent.message, settles)
 
     def _keyed_ask(self, peer: Peer, body: memoryview) -> None:
         ask = KeyedAsk.unpack(body)
@@ -167,11 +172,36 @@ class Directory:
         reply = peer.arrivals.reply(ask.question)
         settles = peer.arrivals.settles(ask.receipt, 1, len(body))
         with self.lock:
-            pids = self.homes(keyed.refs, (keyed.number, keyed.maker))
-            if pids:
-                self._host.intake.take_one(pids[0].id, ask.message, reply, settles)
-                return
-        settles.settle(self._host.id, DEAD, 1)
+            self.take_one(peer.arrivals.intake, keyed.refs, (keyed.number, keyed.maker), ask.message, reply, settles)
+
+    def take(
+        self,
+        intake: Intake,
+        refs: Sequence[tuple[bytes, bytes]],
+        epoch: Epoch,
+        message: bytes | memoryview,
+        settles: Settles,
+    ) -> None:
+        """Hand what has come in to actors of this node; those that cannot be begun are dead. Under the lock."""
+        pids = self.homes(refs, epoch)
+        intake.give_up(DEAD, len(refs) - len(pids), settles)
+        if pids:
+            intake.take([pid.id for pid in pids], message, settles)
+
+    def take_one(
+        self,
+        intake: Intake,
+        refs: Sequence[tuple[bytes, bytes]],
+        epoch: Epoch,
+        message: bytes | memoryview,
+        reply: Any,
+        settles: Settles,
+    ) -> None:
+        """The same for a question, which has one ref."""
+        if pids := self.homes(refs, epoch):
+            intake.take_one(pids[0].id, message, reply, settles)
+            return
+        intake.give_up(DEAD, 1, settles)
         error = ActorDeadError("no actor of this key can be begun there")
         reply.set_exception((type(error), error, None))
 
@@ -300,6 +330,10 @@ class Directory:
         view = self._agreement.view
         takes_part = any(member.takes_part for member in view.members if member.node == self._host.id)
         return not takes_part and self._agreement.is_open and self._placement.is_empty()
+
+
+def _pairs(refs: Iterable[Placed]) -> list[tuple[bytes, bytes]]:
+    return [(ref.who, ref.call) for ref in refs]
 
 
 def _size(ref: tuple[bytes, bytes]) -> int:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from manifold.actors import ActorDeadError
 from manifold.cluster.answers import Reply
 from manifold.cluster.placement import owner_of
-from manifold.core.bodies import QUESTION_BYTES, Keyed, KeyedAsk, KeyedSend, Kind, Question
+from manifold.core.bodies import QUESTION_BYTES, KeyedAsk, KeyedSend, Kind, Question
 from manifold.core.codec import decode
 from manifold.core.pid import PID
 from manifold.errors import CodecError
-from manifold.ports import DEAD
 
 if TYPE_CHECKING:
     from manifold.actors import Future
@@ -49,34 +47,24 @@ class Relay:
                 groups.setdefault(owner_of(self._directory.view, ref[0]) or "", []).append(ref)
             here = [*groups.pop(self._host.id, ()), *groups.pop("", ())]
             for node, refs in groups.items():
-                keyed = Keyed(*self._directory.view.epoch, refs)
                 self._host.local.count_sent(len(refs))
-                form = lambda number, keyed=keyed: KeyedSend(number, keyed, sent.message).pack()  # noqa: E731
-                self._host.cluster.hand_off(node, Kind.KEYED_SEND, form, len(refs), settles)
+                self._directory.hand_off(node, refs, sent.message, settles)
             if here:
-                pids = self._directory.homes(here)
-                peer.arrivals.intake.give_up(DEAD, len(here) - len(pids), settles)
-                peer.arrivals.intake.take([pid.id for pid in pids], sent.message, settles)
+                epoch = self._directory.view.epoch
+                self._directory.take(peer.arrivals.intake, here, epoch, sent.message, settles)
 
     def _ask(self, peer: Peer, body: memoryview) -> None:
         ask = KeyedAsk.unpack(body)
         reply = peer.arrivals.reply(ask.question)
         settles = peer.arrivals.settles(ask.receipt, 1, len(body))
-        who, _ = ask.keyed.refs[0]
+        (ref,) = refs = ask.keyed.refs
         with self._directory.lock:
-            owner = owner_of(self._directory.view, who)
-            if owner not in (None, self._host.id):
-                keyed = ask.keyed._replace(number=self._directory.view.epoch[0], maker=self._directory.view.epoch[1])
-                self._host.local.count_sent(1)
-                form = lambda number, outcome: KeyedAsk(number, outcome, keyed, ask.message).pack()  # noqa: E731
-                self._host.cluster.question(owner, Kind.KEYED_ASK, form, reply, settles)
-                return
-            if pids := self._directory.homes(ask.keyed.refs):
-                peer.arrivals.intake.take_one(pids[0].id, ask.message, reply, settles)
-                return
-        peer.arrivals.intake.give_up(DEAD, 1, settles)
-        error = ActorDeadError("no actor of this key can be begun there")
-        reply.set_exception((type(error), error, None))
+            owner = owner_of(self._directory.view, ref[0])
+            if owner is None or owner == self._host.id:
+                epoch = self._directory.view.epoch
+                self._directory.take_one(peer.arrivals.intake, refs, epoch, ask.message, reply, settles)
+            else:
+                self._directory.question(owner, ref, ask.message, reply, settles)
 
     def _answer(self, peer: Peer, body: memoryview) -> None:
         number = Question.unpack(body).number

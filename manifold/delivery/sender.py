@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from manifold.delivery.audience import Audience
 from manifold.delivery.queues import HANDOFF_BYTES, RECIPIENT_BYTES
 from manifold.delivery.receipt import Receipt
 from manifold.errors import ManifoldError, MessageTooLarge, NodeStopped, NotSerializable, Overloaded
-from manifold.ports import SHED
+from manifold.ports import DEAD, SHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from manifold.delivery.partitioner import Partitioner
 
 __all__ = ["Sender"]
+
+logger = logging.getLogger("manifold")
 
 
 class Sender:
@@ -42,7 +45,7 @@ class Sender:
             return None
         _check_modes(pack_mode, send_mode)
         if pack_mode == "binary":
-            message = Sealed(self._encode(message))
+            message = Sealed(self.encode(message))
         track = Receipt() if receipt else None
         later = send_mode == "offload" or self._node.offload.holds()
         if type(to) is Audience:
@@ -76,7 +79,7 @@ class Sender:
 
     def _ask(self, pid: PID, message: Any, future: Future[Any]) -> Exception | None:
         if not self._is_here(pid):
-            wire = self._encode(message)
+            wire = self.encode(message)
             self._node.count_sent(1)
             self._node.behind(lambda: self._node.host.cluster.ask(pid, wire, future))
         elif (actor := self._node.find(pid)) is not None:
@@ -88,9 +91,16 @@ class Sender:
 
     def _ask_keyed(self, ref: Placed, message: Any, timeout_s: float | None) -> Future[Any]:
         directory = self._node.host.directory
-        wire = self._encode(message) if directory.is_far([ref]) else None
+        wire = self.encode(message) if directory.is_far([ref]) else None
         future = Future.asked(None, timeout_s, self._node.host.around.monotonic)
-        self._node.behind(lambda: directory.ask(ref, message, wire, future))
+
+        def act() -> None:
+            try:
+                directory.ask(ref, message, wire, future)
+            except ManifoldError as error:  # meanwhile it belongs nowhere, or elsewhere, and cannot be encoded
+                future.set_exception((type(error), error, None))
+
+        self._node.behind(act)
         return future
 
     # By name. What the same thread sends after a name that has to be looked up waits behind it.
@@ -117,7 +127,7 @@ class Sender:
     def _encoded(self, message: Any) -> bytes | None:
         """Encode what may have to travel; None for what cannot: nobody but an actor of this process can get it."""
         try:
-            return self._encode(message)
+            return self.encode(message)
         except NotSerializable:
             return None
 
@@ -156,15 +166,24 @@ class Sender:
 
     def _send_keyed(self, refs: Sequence[Placed], message: Any, track: Receipt | None, *, later: bool) -> None:
         directory = self._node.host.directory
-        wire = self._encode(message) if type(message) is Sealed or directory.is_far(refs) else None
+        wire = self.encode(message) if type(message) is Sealed or directory.is_far(refs) else None
         if track is not None:
             track.expect(len(refs))
         if later:
             self._node.count_sent(len(refs))
-            act = lambda: directory.send(refs, message, wire, track, uncounted=0)  # noqa: E731
+            act = lambda: self._send_keyed_counted(refs, message, track, wire)  # noqa: E731
             self._node.offload.put(act, HANDOFF_BYTES + len(wire or b""))
         else:
             self._raise_if(directory.send(refs, message, wire, track, uncounted=len(refs)))
+
+    def _send_keyed_counted(
+        self, refs: Sequence[Placed], message: Any, track: Receipt | None, wire: bytes | None
+    ) -> None:
+        try:
+            self._node.host.directory.send(refs, message, wire, track, uncounted=0)
+        except ManifoldError as error:  # meanwhile one belongs nowhere, or elsewhere, and it cannot be encoded
+            logger.error("a message to %d placed actors is dead: %s", len(refs), error)
+            self._node.give_up(DEAD, len(refs), track)
 
     # What the directory hands in: for actors of this node, found by key.
 
@@ -196,7 +215,7 @@ class Sender:
         elif self._node.offload.holds():
             self._send_later([pid], message, None)
         elif (place := self._node.host.places.of(pid)) != self._node.host.id:
-            wire = self._encode(message)
+            wire = self.encode(message)
             self._node.count_sent(1)
             self._raise_if({place: self._node.host.cluster.send(place, (pid.id,), wire, None)})
         else:
@@ -227,7 +246,7 @@ class Sender:
         """Hand a message to recipients anywhere; how many were shed, by node."""
         groups = self._node.host.places.group(pids)
         here = groups.pop(self._node.host.id, None)
-        wire = (wire or self._encode(message)) if groups else None
+        wire = (wire or self.encode(message)) if groups else None
         self._node.count_sent(uncounted)
         shed = {}
         for node, those in groups.items():
@@ -237,7 +256,7 @@ class Sender:
         return shed
 
     def _send_audience(self, audience: Audience, message: Any, track: Receipt | None) -> None:
-        wire = self._encode(message) if len(audience._away) else None
+        wire = self.encode(message) if len(audience._away) else None
         if self._node.offload.holds():
             counts = audience._count(track)
             self._node.count_sent(sum(counts.values()))
@@ -265,7 +284,7 @@ class Sender:
         Encoding costs a fraction of looking through a long list for recipients elsewhere, so that is not done first.
         """
         try:
-            return self._encode(message)
+            return self.encode(message)
         except (NotSerializable, MessageTooLarge):
             if not all(map(self._is_here, pids)):
                 raise
@@ -307,7 +326,8 @@ class Sender:
     def _is_here(self, pid: PID) -> bool:
         return self._node.host.places.of(pid) == self._node.host.id
 
-    def _encode(self, message: Any) -> bytes:
+    def encode(self, message: Any) -> bytes:
+        """Encode a message; NotSerializable or MessageTooLarge if it cannot be sent."""
         if type(message) is Sealed:
             return bytes(message)
         data = encode(message)
