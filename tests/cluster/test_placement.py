@@ -643,3 +643,32 @@ def test_a_node_that_joins_begins_nothing_before_it_has_met_the_others(others):
             assert b.stats().in_flight == 1
             simulation.run(8.0)
             assert (b.stats().delivered, len(b.directory._placement.homes)) == (1, 1)
+
+
+def test_one_that_ends_while_it_waits_leaves_room_for_the_next():
+    with Simulation(32) as simulation:
+        a = simulation.node("a", join=["sim://nobody"])
+        ref = manifold.placed(Keeper, "k", "k")
+        a.send(ref, 1)
+        placement = a.directory._placement
+        placement.ended(placement.homes[ref.who])  # as when its worker process dies
+        simulation.run(8.0)
+        a.send(ref, 2)
+        simulation.run(0.1)
+        assert a.ask(ref, "got").get(timeout=5) == [2]
+
+
+def test_what_is_offloaded_to_a_role_that_goes_away_is_accounted_for(caplog):
+    caplog.set_level(logging.ERROR, logger="manifold")
+    with Simulation(33) as simulation:
+        a = simulation.node("a", roles=("r",))
+        ref = manifold.placed(Keeper, "k", "k", role="r")
+        with simulation.calling(a):
+            receipt = manifold.send(ref, 1, send_mode="offload", receipt=True)
+            question = manifold.ask(ref, "got")
+        a.leave()
+        outcome = receipt.get(timeout=5)
+        assert (outcome[a.id].dead, a.stats().in_flight) == (1, 0)
+        with pytest.raises(NotPlaced):
+            question.get(timeout=5)
+        assert "belongs nowhere" in caplog.text

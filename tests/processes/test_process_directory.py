@@ -52,6 +52,14 @@ def test_actors_in_workers_send_to_ask_and_name_each_other(node):
     quiet(node)
 
 
+def test_a_message_that_cannot_travel_to_a_worker_is_refused_and_not_counted(node):
+    before = quiet(node).sent
+    for call in (node.send, node.ask):
+        with pytest.raises(manifold.NotSerializable):
+            call(placed("anybody's"), object())
+    assert quiet(node).sent == before
+
+
 def test_one_that_cannot_start_is_dead_and_the_next_message_tries_again(node, caplog):
     with caplog.at_level(logging.ERROR):
         for _ in range(2):
