@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import selectors
 import signal
 import stat
 import subprocess
@@ -16,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import manifold
+from manifold.cli.node import _Stopping
 from manifold.cli.settings import BadInput, gather
 
 ROOT = Path(__file__).parents[1]
@@ -327,6 +330,43 @@ def test_a_second_signal_ends_it_at_once(run):
     one.hear()
     one.line(one.err, "a further signal ends it at once")
     assert one.stop() == -signal.SIGTERM
+
+
+class Drowsy(selectors.DefaultSelector):
+    """Tells when its loop goes to sleep."""
+
+    def __init__(self):
+        super().__init__()
+        self.sleeps = threading.Event()
+
+    def select(self, timeout=None):
+        if timeout is None:
+            self.sleeps.set()
+        return super().select(timeout)
+
+
+def test_a_signal_wakes_the_loop_whichever_thread_it_comes_to():
+    # The kernel may give a signal to any thread; and one that comes just before the loop sleeps interrupts nothing.
+    selector = Drowsy()
+
+    def kill_this_thread():
+        selector.sleeps.wait(PATIENCE_S)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    async def serve():
+        with _Stopping(asyncio.get_running_loop()) as stopping:
+            thread.start()
+            await stopping.asked.wait()
+
+    thread = threading.Thread(target=kill_this_thread)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+            runner.run(serve())
+    finally:
+        thread.join()
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+            signal.signal(number, handler)
 
 
 # The app.

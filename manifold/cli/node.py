@@ -11,6 +11,7 @@ import logging
 import operator
 import os
 import signal
+import socket
 import sys
 import traceback
 from contextlib import suppress
@@ -24,6 +25,7 @@ from manifold.cli.settings import BadInput, add_options, gather
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import Self
 
     from manifold.cli.settings import Settings
 
@@ -118,8 +120,11 @@ def _described(error: BaseException) -> str:
 
 
 async def _serve(settings: Settings, cookie: str | bytes | None, app: App | None, *, as_json: bool) -> int:
-    stopping = _Stopping(asyncio.get_running_loop())
-    node = _start(settings, cookie)
+    with _Stopping(asyncio.get_running_loop()) as stopping:
+        return await _run_node(_start(settings, cookie), app, stopping, as_json=as_json)
+
+
+async def _run_node(node: manifold.Node, app: App | None, stopping: _Stopping, *, as_json: bool) -> int:
     events = asyncio.create_task(_log_events(node))
     try:
         _announce(node, as_json=as_json)
@@ -215,8 +220,24 @@ class _Stopping:
         self.asked = asyncio.Event()
         self._loop = loop
         self._interrupts = False
+        self._near, self._far = socket.socketpair()
+
+    def __enter__(self) -> Self:
+        # A handler runs when the main thread next runs Python code. A signal that comes just before the loop waits, or
+        # on another thread, ends no wait: but the interpreter writes a byte for it, and that does.
+        for end in (self._near, self._far):
+            end.setblocking(False)
+        self._loop.add_reader(self._near, self._near.recv, 4096)
+        signal.set_wakeup_fd(self._far.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(-1)
+        self._loop.remove_reader(self._near)
+        self._near.close()
+        self._far.close()
 
     def call(self, app: App, node: manifold.Node) -> object:
         """Call the app. A signal ends the call: one that blocks would never let the loop hear of it."""
