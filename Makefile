@@ -1,4 +1,4 @@
-# `make demo` on a fresh machine with Python and nothing else: sets up .venv and runs the example.
+# `make demo` on a fresh machine with Python and nothing else: sets up .venv, starts the example, says what to open.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ ARGS ?=
 .PHONY: demo setup test lint types layers tests ordering campaign campaign-processes soak fuzz pykka bench clean
 
 demo: setup
-	$(BIN)/python -m examples.guild_presence $(ARGS)
+	$(BIN)/python -m examples.guild_presence serve $(ARGS)
 
 setup: $(VENV)/.ready
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from examples.guild_presence.replay import How, replay
+from examples.guild_presence.replay.driver import How, replay
 from tests.examples.by_hand import count_by_hand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from examples.guild_presence.report import Report
+    from examples.guild_presence.logs.report import Report
 
 both_ways = pytest.mark.parametrize("plain_list", [False, True], ids=["audience", "list"])
 

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import manifold
-from examples.guild_presence.actors import Session
-from examples.guild_presence.ledger import Ledger
-from examples.guild_presence.log import read_lines
-from examples.guild_presence.messages import FAREWELL
-from examples.guild_presence.replay import BATCH_LINES, How, replay
-from examples.guild_presence.traffic import make_up
+from examples.guild_presence.logs.log import read_lines
+from examples.guild_presence.logs.traffic import make_up
+from examples.guild_presence.replay.actors import Session
+from examples.guild_presence.replay.driver import BATCH_LINES, How, replay
+from examples.guild_presence.replay.ledger import Ledger
+from examples.guild_presence.replay.messages import FAREWELL
 from tests.examples.by_hand import REAL_LOGS, needs_real_logs
 from tests.examples.replaying import assert_as_by_hand, both_ways, run
 from tests.examples.sample_logs import EVERY_CASE, RECIPIENTS, logs
@@ -23,7 +23,7 @@ from tests.examples.sample_logs import EVERY_CASE, RECIPIENTS, logs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from examples.guild_presence.report import Report
+    from examples.guild_presence.logs.report import Report
 
 
 @both_ways

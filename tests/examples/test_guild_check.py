@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.guild_presence.check import NOTHING, Check, Tally, added
+from examples.guild_presence.logs.check import NOTHING, Check, Tally, added
 
 
 def tally_of(arrived: list[int], last: int, first: int = 1) -> Tally:

@@ -151,7 +151,7 @@ def test_bad_input(tmp_path: Path, log: Path, arguments: list[str], complaint: s
 
 
 def test_help_says_how_replays_begin() -> None:
-    done = run("--help")
+    done = run("replay", "--help")
     assert done.returncode == 0
     assert "from an empty room" in " ".join(done.stdout.split())
 
@@ -159,7 +159,7 @@ def test_help_says_how_replays_begin() -> None:
 def test_without_rich_there_is_a_plain_summary(log: Path) -> None:
     code = (
         "import sys; sys.modules['rich'] = None\n"
-        "from examples.guild_presence.__main__ import main\n"
+        "from examples.guild_presence.replay.cli import main\n"
         f"sys.exit(main(['--log', {str(log)!r}]))"
     )
     done = subprocess.run(

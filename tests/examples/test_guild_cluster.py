@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import manifold
-from examples.guild_presence import cluster as cluster_module
-from examples.guild_presence.__main__ import main
-from examples.guild_presence.gateway import Gateway
-from examples.guild_presence.log import read_lines
-from examples.guild_presence.pool import Pool
-from examples.guild_presence.replay import How, replay
-from examples.guild_presence.traffic import make_up
+from examples.guild_presence.logs.log import read_lines
+from examples.guild_presence.logs.traffic import make_up
+from examples.guild_presence.replay import cluster as cluster_module
+from examples.guild_presence.replay.cli import main
+from examples.guild_presence.replay.driver import How, replay
+from examples.guild_presence.replay.gateway import Gateway
+from examples.guild_presence.replay.pool import Pool
 from tests.cluster.support import Nodes, until
 from tests.examples.by_hand import REAL_LOGS, needs_real_logs
 from tests.examples.replaying import assert_as_by_hand, both_ways, run
@@ -30,7 +30,7 @@ from tests.examples.sample_logs import EVERY_CASE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from examples.guild_presence.report import Report
+    from examples.guild_presence.logs.report import Report
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 40.0
@@ -225,8 +225,8 @@ def test_a_child_that_cannot_be_started(
 
 
 _ENDLESS = """\
-from examples.guild_presence.replay import How, replay
-from examples.guild_presence.traffic import make_up
+from examples.guild_presence.replay.driver import How, replay
+from examples.guild_presence.logs.traffic import make_up
 
 def on_step(*_):
     if not told:

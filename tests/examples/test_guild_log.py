@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.guild_presence.log import (
+from examples.guild_presence.logs.log import (
     JOIN,
     LEAVE,
     MESSAGE,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.guild_presence.pace import batches, due_minutes
+from examples.guild_presence.logs.pace import batches, due_minutes
 from tests.examples.sample_logs import logs
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from examples.guild_presence.report import FIGURES, GuildReport, Report, as_text, verdict
+from examples.guild_presence.logs.report import FIGURES, GuildReport, Report, as_text, verdict
 
 GOOD = {"lines": 10, "events": 8, "deliveries_expected": 30, "deliveries": 30}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given
 
-from examples.guild_presence.count import Expected, expect
-from examples.guild_presence.log import JOIN, LEAVE, MESSAGE, NICK, Event, parse, read_lines
-from examples.guild_presence.room import Room
+from examples.guild_presence.logs.count import Expected, expect
+from examples.guild_presence.logs.log import JOIN, LEAVE, MESSAGE, NICK, Event, parse, read_lines
+from examples.guild_presence.logs.room import Room
 from tests.examples.by_hand import REAL_LOGS, count_by_hand, needs_real_logs
 from tests.examples.sample_logs import EVERY_CASE, RECIPIENTS, logs
 

@@ -8,8 +8,8 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from examples.guild_presence.log import JOIN, LEAVE, MESSAGE, NICK, parse
-from examples.guild_presence.traffic import guild_sizes, make_up
+from examples.guild_presence.logs.log import JOIN, LEAVE, MESSAGE, NICK, parse
+from examples.guild_presence.logs.traffic import guild_sizes, make_up
 
 
 def test_the_seed_decides() -> None:

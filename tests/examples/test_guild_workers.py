@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 import manifold
-from examples.guild_presence.__main__ import main
-from examples.guild_presence.gateway import open_gateways
-from examples.guild_presence.log import read_lines
-from examples.guild_presence.messages import PROCESS
-from examples.guild_presence.replay import How, replay
-from examples.guild_presence.traffic import make_up
+from examples.guild_presence.logs.log import read_lines
+from examples.guild_presence.logs.traffic import make_up
+from examples.guild_presence.replay.cli import main
+from examples.guild_presence.replay.driver import How, replay
+from examples.guild_presence.replay.gateway import open_gateways
+from examples.guild_presence.replay.messages import PROCESS
 from manifold.testing import nats_server as nats_server_module
 from tests.examples.by_hand import REAL_LOGS, needs_real_logs
 from tests.examples.replaying import assert_as_by_hand, both_ways, run

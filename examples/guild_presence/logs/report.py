@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from examples.guild_presence.check import Tally
+    from examples.guild_presence.logs.check import Tally
 
 __all__ = ["FIGURES", "GuildReport", "Report", "as_text", "headline", "verdict"]
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Literal
 import pykka
 
 import manifold
-from examples.guild_presence.cluster import cluster, start_node
-from examples.guild_presence.count import expect
-from examples.guild_presence.messages import ANSWER_S, GUILDS, LINES, REPORT
-from examples.guild_presence.pace import batches
-from examples.guild_presence.report import GuildReport, Report
+from examples.guild_presence.logs.count import expect
+from examples.guild_presence.logs.pace import batches
+from examples.guild_presence.logs.report import GuildReport, Report
+from examples.guild_presence.replay.cluster import cluster, start_node
+from examples.guild_presence.replay.messages import ANSWER_S, GUILDS, LINES, REPORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from examples.guild_presence.messages import Step
+    from examples.guild_presence.replay.messages import Step
 
     OnStep = Callable[[str, int, Step], object]
     """Called with a guild's name, and of a piece of its log how many lines it has and what it came to."""

@@ -10,16 +10,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import manifold
-from examples.guild_presence.check import Check
-from examples.guild_presence.log import LEAVE, Event, parse
-from examples.guild_presence.messages import FAREWELL, Step
-from examples.guild_presence.pool import Pool
-from examples.guild_presence.room import Room
+from examples.guild_presence.logs.check import Check
+from examples.guild_presence.logs.log import LEAVE, Event, parse
+from examples.guild_presence.logs.room import Room
+from examples.guild_presence.replay.messages import FAREWELL, Step
+from examples.guild_presence.replay.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from examples.guild_presence.ledger import Ledger
+    from examples.guild_presence.replay.ledger import Ledger
 
 __all__ = ["Guild", "Session"]
 

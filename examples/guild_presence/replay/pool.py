@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pykka
 
 import manifold
-from examples.guild_presence.messages import ANSWER_S, SESSIONS
+from examples.guild_presence.replay.messages import ANSWER_S, SESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from examples.guild_presence.log import LEAVE, NICK
+from examples.guild_presence.logs.log import LEAVE, NICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from examples.guild_presence.log import Event
+    from examples.guild_presence.logs.log import Event
 
 __all__ = ["Room"]
 

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import manifold
-from examples.guild_presence.gateway import NODES, meet, open_gateways, setup
+from examples.guild_presence.replay.gateway import NODES, meet, open_gateways, setup
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from examples.guild_presence.replay import How
+    from examples.guild_presence.replay.driver import How
 
 __all__ = ["Cluster", "ClusterError", "cluster", "start_node"]
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _COOKIE = "MANIFOLD_COOKIE"
 """Of a user's settings for nodes of his own only this concerns these."""
 _START_S = 60.0

@@ -1,7 +1,7 @@
 """The gateways: what a node offers the others. Each starts guilds and sessions in its process, and reports for those.
 
 A node has one; one in each worker, if those are processes, so that its sessions can share a ledger with it.
-`manifold node --app examples.guild_presence.gateway:setup` runs a node with them; see `cluster`.
+`manifold node --app examples.guild_presence.replay.gateway:setup` runs a node with them; see `cluster`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import manifold
-from examples.guild_presence.actors import Guild, Session
-from examples.guild_presence.ledger import Ledger
-from examples.guild_presence.messages import ANSWER_S, GUILDS, PROCESS, REPORT, SESSIONS
+from examples.guild_presence.replay.actors import Guild, Session
+from examples.guild_presence.replay.ledger import Ledger
+from examples.guild_presence.replay.messages import ANSWER_S, GUILDS, PROCESS, REPORT, SESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from examples.guild_presence.check import Tally
+    from examples.guild_presence.logs.check import Tally
 
 __all__ = ["NODES", "Gateway", "meet", "open_gateways", "setup"]
 

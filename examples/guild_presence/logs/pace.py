@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from examples.guild_presence.log import minute
+from examples.guild_presence.logs.log import minute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from examples.guild_presence.log import parse
-from examples.guild_presence.room import Room
+from examples.guild_presence.logs.log import parse
+from examples.guild_presence.logs.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from examples.guild_presence.report import headline, verdict
+from examples.guild_presence.logs.report import headline, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from examples.guild_presence.messages import Step
-    from examples.guild_presence.replay import OnStep
-    from examples.guild_presence.report import Report
+    from examples.guild_presence.logs.report import Report
+    from examples.guild_presence.replay.driver import OnStep
+    from examples.guild_presence.replay.messages import Step
 
 __all__ = ["live", "print_summary"]
 

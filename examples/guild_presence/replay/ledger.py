@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from examples.guild_presence.check import NOTHING, Tally, added
+from examples.guild_presence.logs.check import NOTHING, Tally, added
 
 __all__ = ["Ledger"]
 
