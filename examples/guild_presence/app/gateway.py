@@ -1,0 +1,173 @@
+"""A gateway's process: a node on the loop of a web server, so that a session's actor and its socket share a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pykka
+import uvicorn
+
+import manifold
+from examples.guild_presence.app.child import end_with_parent
+from examples.guild_presence.app.overview import start_pulse
+from examples.guild_presence.app.protocol import MOVED, OP_MAX_BYTES
+from examples.guild_presence.app.session import Session
+from examples.guild_presence.app.web import application
+from examples.guild_presence.app.wire import Frames, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["ADDRESS", "ROLE", "Gateway", "setup"]
+
+ROLE = "gateway"
+ADDRESS = "GUILD_PRESENCE_ADDRESS"
+"""The variable that says where to serve: host:port, 0 for any free port."""
+FRONT = "front/{}"
+"""The name of the actor that knows a gateway's URL, by the name of the node."""
+LOOK_S = 0.25
+"""How often a gateway looks whether the ring has changed."""
+MOVE_S = 3.0
+"""How long clients have to go elsewhere by themselves when the gateway stops."""
+
+
+class Front(manifold.Actor):
+    """Tells other gateways where this one serves."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+
+    def on_receive(self, _message: object) -> str:
+        """Answer anything with the URL."""
+        return self._url
+
+
+class Gateway:
+    """The sessions of this process, and which gateway each user belongs to."""
+
+    def __init__(self, node: manifold.Node, url: str) -> None:
+        self.url = url
+        self._node = node
+        self._frames = Frames()
+        self._sessions: dict[manifold.PID, tuple[str, Wire]] = {}
+        self._urls: dict[str, str] = {}
+        self._ring = node.ring(ROLE)
+        self._emptied = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def open(self, wire: Wire, user: str, guild: str, since: tuple[int, int] | None) -> manifold.PID:
+        """Start the session of a socket."""
+        pid = self._node.spawn(Session, wire, self._frames, user, guild, since)
+        self._sessions[pid] = user, wire
+        return pid
+
+    def close(self, pid: manifold.PID) -> None:
+        """End the session of a socket that has closed."""
+        del self._sessions[pid]
+        if not self._sessions:
+            self._emptied.set()
+        self.tell(pid, {"op": "gone"})
+
+    def tell(self, pid: manifold.PID, op: dict[str, object]) -> None:
+        """Hand a session what its client wants."""
+        with suppress(manifold.NodeStopped):
+            self._node.send(pid, op)
+
+    async def find(self, user: str) -> tuple[str, str]:
+        """Give the name of the gateway that a user belongs to, and its URL."""
+        ring = self._node.ring(ROLE)
+        owner = ring.find(user) if ring.nodes else self._node.name
+        return owner, await self._url_of(owner)
+
+    async def _url_of(self, name: str) -> str:
+        if name == self._node.name:
+            return self.url
+        if name not in self._urls:
+            try:
+                self._urls[name] = await manifold.ask(FRONT.format(name), "where", timeout=2.0)
+            except (manifold.ManifoldError, pykka.ActorDeadError):
+                return self.url  # it comes or goes this very moment: this one will do until more is known
+        return self._urls[name]
+
+    async def keep_moving(self) -> None:
+        """Whenever the ring changes, send those elsewhere who belong elsewhere: about one in n."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            ring = self._node.ring(ROLE)
+            if ring != self._ring:
+                self._ring = ring
+                self._urls = {name: url for name, url in self._urls.items() if name in ring.nodes}
+                await self.move()
+
+    async def move(self) -> None:
+        """Tell every client that belongs elsewhere where."""
+        for user, wire in list(self._sessions.values()):
+            owner, url = await self.find(user)
+            if url == self.url:
+                if owner != self._node.name:
+                    self._ring = manifold.Ring()  # it could not be asked: look again
+            else:
+                wire.push(self._frames.of({"t": "MOVE", "url": url}))
+                wire.loop.call_later(2 * MOVE_S, wire.end, MOVED, "moved")
+
+    async def empty(self) -> None:
+        """Send everybody elsewhere, and wait until they have gone, as long as that may take."""
+        self._emptied.clear()
+        await self.move()
+        if self._sessions:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), MOVE_S)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, in a process whose signals are `manifold node`'s."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def setup(node: manifold.Node) -> None:
+    """Set a gateway's node up: serve until it is stopped; print the URL when it serves."""
+    end_with_parent()
+    host, _, port = os.environ[ADDRESS].rpartition(":")
+    listening = socket.create_server((host, int(port)), backlog=2048)
+    url = f"http://{host}:{listening.getsockname()[1]}"
+    gateway = Gateway(node, url)
+    await manifold.register(FRONT.format(node.name), node.spawn(Front, url))
+    await start_pulse(node, ROLE, url, gateway.__len__)
+    server = _Server(_config(gateway))
+    serving = asyncio.create_task(server.serve([listening]))
+    moving = asyncio.create_task(gateway.keep_moving())
+    print(url, flush=True)
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        moving.cancel()
+        await node.leave()
+        await gateway.empty()
+        server.should_exit = True
+        await serving
+
+
+def _config(gateway: Gateway) -> uvicorn.Config:
+    return uvicorn.Config(
+        application(gateway),
+        loop="none",
+        http="httptools",
+        ws=Wire,
+        ws_max_size=OP_MAX_BYTES,
+        ws_per_message_deflate=False,  # a frame that is the same for all cannot be compressed for each
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )

@@ -1,0 +1,107 @@
+"""A node of the application in a process of its own: `manifold node`, started, heard, and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from asyncio.subprocess import PIPE
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["NodeProcess", "StartError"]
+
+_ROOT = Path(__file__).parents[3]
+_COOKIE = "MANIFOLD_COOKIE"
+"""Of a user's settings for nodes of his own only this concerns these."""
+_START_S = 60.0
+_STOP_S = 15.0
+
+
+class StartError(Exception):
+    """A node could not be started; the message says why."""
+
+
+class NodeProcess:
+    """Stops when this process does, too: it reads the other end of a pipe."""
+
+    def __init__(self, name: str, process: Process, errors: IO[bytes]) -> None:
+        self.name = name
+        self.said = ""
+        """What its app said when it was ready: a gateway's URL."""
+        self._process = process
+        self._errors = errors
+
+    @classmethod
+    async def start(cls, name: str, role: str, arguments: Sequence[str], variables: Mapping[str, str]) -> Self:
+        """Start a node and wait until it is ready. Raises StartError."""
+        command = [sys.executable, "-m", "manifold", "node", "--name", name, "--role", role, "--log-level", "warning"]
+        env = {name: value for name, value in os.environ.items() if name == _COOKIE or not name.startswith("MANIFOLD_")}
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 - the child's as long as it lives
+        process = await asyncio.create_subprocess_exec(
+            *command, *arguments, stdin=PIPE, stdout=PIPE, stderr=errors, cwd=_ROOT, env={**env, **variables}
+        )
+        self = cls(name, process, errors)
+        try:
+            async with asyncio.timeout(_START_S):
+                await self._hear()
+        except BaseException:
+            await self.kill()
+            raise
+        return self
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def port(self) -> int | None:
+        """Where it serves, if it does."""
+        return urlsplit(self.said).port
+
+    async def stop(self) -> None:
+        """Have it stop in order; kill it if that takes too long."""
+        self._signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await self._process.wait()
+        except TimeoutError:
+            self._signal(signal.SIGKILL)
+        await self._bury()
+
+    async def kill(self) -> None:
+        """Kill it."""
+        self._signal(signal.SIGKILL)
+        await self._bury()
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    async def _hear(self) -> None:
+        assert self._process.stdout is not None
+        await self._process.stdout.readline()  # what `manifold node` says of itself
+        self.said = (await self._process.stdout.readline()).decode().strip()
+        if not self.said:
+            await self._process.wait()
+            raise StartError(f"{self.name} ended before it was ready: {self._complaints()}")
+
+    def _complaints(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace").strip()
+
+    async def _bury(self) -> None:
+        await self._process.communicate()
+        said = self._complaints()
+        if said:
+            print(said, file=sys.stderr)
+        self._errors.close()
