@@ -1,0 +1,47 @@
+// The addresses of the gateways that are known, for when one's own has gone; kept for as long as the tab is open.
+
+const KEY = "gateways";
+
+const known = load(); // address -> name
+
+function load() {
+  try {
+    return new Map(JSON.parse(sessionStorage.getItem(KEY) ?? "[]"));
+  } catch {
+    return new Map();
+  }
+}
+
+function store() {
+  try {
+    sessionStorage.setItem(KEY, JSON.stringify([...known]));
+  } catch {
+    // A browser without storage: what is in memory has to do.
+  }
+}
+
+/** Remember a gateway that was named to us. */
+export function remember(url, name) {
+  if (known.get(url) === name) return;
+  known.set(url, name);
+  store();
+}
+
+/** Know exactly the gateways of an OVERVIEW. */
+export function learn(nodes) {
+  const up = nodes.filter((node) => node.role === "gateway" && node.state === "up" && node.url);
+  if (up.length === 0) return;
+  known.clear();
+  for (const { url, name } of up) known.set(url, name);
+  store();
+}
+
+/** Addresses to ask, the best first: that of before, the one this page is from, the others in any order. */
+export function candidates(last) {
+  const others = [...known.keys()].sort(() => Math.random() - 0.5);
+  return [...new Set([last, location.origin, ...others])].filter(Boolean);
+}
+
+export function nameOf(url) {
+  return known.get(url) ?? new URL(url).host;
+}
