@@ -33,8 +33,10 @@ function drawStatus(status, names, self) {
 function row(user, status, own) {
   if (!rows.has(user)) rows.set(user, make("li", "", [avatar(user), make("span", "name", user), make("span", "status")]));
   const element = rows.get(user);
-  element.dataset.status = status;
-  element.title = `${user}: ${status}`;
+  if (element.dataset.status !== status) {
+    element.dataset.status = status;
+    element.title = `${user}: ${status}`;
+  }
   write(element.lastChild, own ? "you" : "");
   return element;
 }

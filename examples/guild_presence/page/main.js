@@ -29,6 +29,14 @@ const attention = new Attention((status) => connection?.send({ op: "status", sta
 
 // --- Login and the address
 
+const NAME = /^(?:[^\p{C}\p{Z}]| ){1,32}$/u; // as the gateways have it
+
+/** What is wrong with the names; "" if nothing is. */
+function wrong(...names) {
+  const good = names.every((name) => NAME.test(name) && name === name.trim());
+  return good ? "" : "A name and a guild are needed, of 1 to 32 printable characters each.";
+}
+
 function address() {
   const hash = new URLSearchParams(location.hash.slice(1));
   return { user: hash.get("user") ?? "", guild: hash.get("guild") ?? "" };
@@ -64,22 +72,23 @@ function enter({ user, guild: name }) {
     onevent: hear,
     onstate: showConnection,
   });
-  show("members", MIDDLE.matches);
-  show("panel", WIDE.matches);
-  redraw();
+  layOut();
   byId("text").focus();
 }
 
 function start() {
   const to = address();
-  if (to.user && to.guild) enter(to);
-  else showLogin();
+  if (!to.user || !to.guild) return showLogin();
+  const error = wrong(to.user, to.guild);
+  if (error) showLogin(error);
+  else enter(to);
 }
 
 byId("login-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const to = { user: byId("user").value.trim(), guild: byId("guild").value.trim() };
-  if (!to.user || !to.guild) return showLogin("A name and a guild are needed.");
+  const error = wrong(to.user, to.guild);
+  if (error) return showLogin(error);
   setAddress(to);
   enter(to);
 });
@@ -136,7 +145,8 @@ function showConnection(state, detail = "") {
 
 byId("composer").addEventListener("submit", (event) => {
   event.preventDefault();
-  const text = byId("text").value.trim();
+  const typed = byId("text").value.trim();
+  const text = typed.toWellFormed?.() ?? typed; // half a character is none, and would be refused
   if (!text) return;
   const nonce = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("");
   if (!guild.post(nonce, text, Date.now() / 1000)) return notice("Too many messages are on their way.");
@@ -177,6 +187,13 @@ function command(what, node) {
   notice(asked ? `Asked to ${what} ${node} …` : "Not connected now; try again in a moment.");
 }
 
+/** Show the columns that there is room for. */
+function layOut() {
+  show("members", MIDDLE.matches);
+  show("panel", WIDE.matches);
+  redraw();
+}
+
 function show(part, on) {
   byId(part).hidden = !on;
   byId(`show-${part}`).setAttribute("aria-expanded", String(on));
@@ -186,11 +203,18 @@ function show(part, on) {
 for (const part of ["members", "panel"]) {
   byId(`show-${part}`).addEventListener("click", () => {
     const on = byId(part).hidden;
-    if (on && !MIDDLE.matches) show(part === "members" ? "panel" : "members", false);
+    if (on && !WIDE.matches) show(part === "members" ? "panel" : "members", false);
     show(part, on);
     redraw();
   });
 }
+
+for (const room of [WIDE, MIDDLE]) room.addEventListener("change", layOut);
+
+byId("skip").addEventListener("click", () => {
+  if (!MIDDLE.matches) layOut();
+  byId("text").focus();
+});
 
 // --- Drawing
 

@@ -71,7 +71,7 @@ function newCard({ name, url, pid }) {
   const swatch = make("span", "swatch");
   swatch.style.background = colourOf(name);
   const head = make("div", "head", [swatch, make("h4", "", name), card.state, card.ours]);
-  const where = make("p", "muted", [url ? `${new URL(url).host} · ` : "", `pid ${pid}`]);
+  const where = make("p", "muted", [url ? `${new URL(url).host} · ` : "", `pid\u00a0${pid}`]);
   card.element = make("li", "node", [head, card.holds, card.rates, make("div", "foot", [where, ...card.buttons])]);
   card.element.dataset.name = name;
   return card;
