@@ -44,7 +44,9 @@ def test_clusters_on_one_server_do_not_meet(nats_server):
         pairs = [group.together("a", "b", limits=SHORT) for group in groups]
         pairs.append([groups[0].node(name, cookie="c", limits=SHORT) for name in "ab"])
         meet(*pairs[2])
-        assert stays(lambda: all(len(node.nodes()) == 2 for pair in pairs for node in pair), 1.5)
+        ids = [{node.id for node in pair} for pair in pairs]
+        # One that was too slow for the limit may be missing for a moment; nobody else's may ever be there.
+        assert stays(lambda: all(ids[n].issuperset(node.nodes()) for n, pair in enumerate(pairs) for node in pair), 1.5)
     finally:
         for group in groups:
             group.close()

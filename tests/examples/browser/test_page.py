@@ -268,8 +268,10 @@ def test_nothing_is_wider_than_a_phone(pages, view):
         page.click(f"#show-{view}")
     if view == "panel":
         page.until(lambda seen: seen.nodes)
-    too_wide = page.run("return [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && "
-                        "e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 80))")
+    too_wide = page.run(
+        "return [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && "
+        "e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 80))"
+    )
     assert page.run("return document.scrollingElement.scrollWidth") == 360
     assert too_wide == []
 
@@ -347,7 +349,9 @@ def test_who_wants_no_motion_gets_none(pages):
     page = pages()
     page.look(motion="reduce")
     page.enter("ann", "still")
-    moving = "return [...document.querySelectorAll('*')].some((e) => parseFloat(getComputedStyle(e).transitionDuration))"
+    moving = (
+        "return [...document.querySelectorAll('*')].some((e) => parseFloat(getComputedStyle(e).transitionDuration))"
+    )
     assert page.run(moving) is False
     page.look()
     assert page.run(moving) is True
