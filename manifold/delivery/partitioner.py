@@ -155,10 +155,12 @@ class Partitioner(Queues):
 
     def find(self, pid: PID) -> Actor | None:
         """Give the running actor of a PID of this node, or None."""
-        return pid._actor or self._find(pid.id)
+        actor: Actor | None = pid._actor
+        return self._find(pid.id) if actor is None else actor  # one with a `__len__` may be false
 
     def _find(self, number: int) -> Actor | None:
-        return self.actors.get(number) or self._unstarted.get(number)
+        actor = self.actors.get(number)
+        return self._unstarted.get(number) if actor is None else actor
 
     def remove(self, actor: Actor) -> None:
         """An actor has ended: nobody finds it any more."""
