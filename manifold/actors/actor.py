@@ -35,6 +35,8 @@ class Actor(pykka.Actor):
 
     An exception out of `on_receive` stops this actor alone (for an `ask` it goes to the caller instead, and the
     actor lives on, as in Pykka); so does a BaseException, in which Pykka would stop every actor.
+
+    Of the private names, those that begin with `_mf_` are the library's, and a few are Pykka's; all others are yours.
     """
 
     mailbox_max: ClassVar[int] = 10_000
@@ -48,21 +50,20 @@ class Actor(pykka.Actor):
     """Accepted from programs written for `pykka.ThreadingActor`; there is no thread, so it has no effect."""
 
     # State of residence, kept on the class until an actor needs its own. Written by the actor's worker, but for
-    # the first values; `_lane` under the node's lock.
-    _pid: PID | None = None
-    _lane: int = UNPLACED
-    _home: Any = None  # the worker, while the actor is idle there
-    _dead: bool = False
-    _abandoned: bool = False
-    _inbox: mailbox.Inbox | None = None
-    _task: Any = None
-    _watchers: dict[ports.Watcher, None] | None = None
-    _monitors: dict[MonitorRef, None] | None = None
-    _ref: ActorRef[Any] | None = None
-    _takeover: bytes | None = None
-    _stands_in: ClassVar[bool] = False
-    _receive: ClassVar[Any] = None
-    _is_async: ClassVar[bool] = False
+    # the first values; `_mf_lane` under the node's lock.
+    _mf_pid: PID | None = None
+    _mf_lane: int = UNPLACED
+    _mf_home: Any = None  # the worker, while the actor is idle there
+    _mf_dead: bool = False
+    _mf_abandoned: bool = False
+    _mf_inbox: mailbox.Inbox | None = None
+    _mf_watchers: dict[ports.Watcher, None] | None = None
+    _mf_monitors: dict[MonitorRef, None] | None = None
+    _mf_ref: ActorRef[Any] | None = None
+    _mf_takeover: bytes | None = None
+    _mf_stands_in: ClassVar[bool] = False
+    _mf_receive: ClassVar[Any] = None
+    _mf_is_async: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -93,7 +94,7 @@ class Actor(pykka.Actor):
         try:
             actor.__init__(*args, **kwargs)  # type: ignore[misc]
         except BaseException:
-            if actor._pid is not None:
+            if actor._mf_pid is not None:
                 host.abandon(actor)  # somebody may know it already
             raise
         host.admit(actor)
@@ -104,7 +105,7 @@ class Actor(pykka.Actor):
     @property
     def pid(self) -> PID:
         """The actor's address."""
-        return self._pid or ports.host().mint(self)
+        return self._mf_pid or ports.host().mint(self)
 
     @property
     def node(self) -> Any:
@@ -114,9 +115,9 @@ class Actor(pykka.Actor):
     @property
     def actor_ref(self) -> ActorRef[Self]:
         """The actor's reference; always the same object."""
-        ref = self._ref
+        ref = self._mf_ref
         if ref is None:
-            ref = self._ref = ActorRef(self.pid, type(self))
+            ref = self._mf_ref = ActorRef(self.pid, type(self))
         return ref
 
     @property
@@ -145,16 +146,16 @@ class Actor(pykka.Actor):
         the actor itself.
         """
         ref = MonitorRef(pid, self)
-        if self._monitors is None:
-            self._monitors = {}
-        self._monitors[ref] = None
+        if self._mf_monitors is None:
+            self._mf_monitors = {}
+        self._mf_monitors[ref] = None
         ports.host().monitor(pid, ref)
         return ref
 
     def demonitor(self, ref: MonitorRef) -> None:
         """Take a monitor back: after this no `Down` of it comes. Of one that has fired or is not ours: nothing."""
-        if self._monitors and ref in self._monitors:
-            del self._monitors[ref]
+        if self._mf_monitors and ref in self._mf_monitors:
+            del self._mf_monitors[ref]
             ports.host().demonitor(ref.pid, ref)
 
     def on_handoff(self) -> Any:
@@ -185,15 +186,15 @@ class Actor(pykka.Actor):
         raise NotImplementedError(msg)
 
     @classmethod
-    def _begins(cls) -> bool:
+    def _mf_begins(cls) -> bool:
         """Tell whether there is an `on_start` to be run."""
         return cls.on_start is not pykka.Actor.on_start
 
     @classmethod
-    def _handles_async(cls) -> bool:
+    def _mf_handles_async(cls) -> bool:
         """Tell whether `on_receive` is `async def`; looked up anew when somebody has replaced it."""
         receive = cls.on_receive
-        if cls._receive is not receive:
-            cls._receive = staticmethod(receive)
-            cls._is_async = inspect.iscoroutinefunction(inspect.unwrap(receive))
-        return cls._is_async
+        if cls._mf_receive is not receive:
+            cls._mf_receive = staticmethod(receive)
+            cls._mf_is_async = inspect.iscoroutinefunction(inspect.unwrap(receive))
+        return cls._mf_is_async

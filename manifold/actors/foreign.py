@@ -27,7 +27,7 @@ _pids: weakref.WeakKeyDictionary[pykka.ActorRef[Any], dict[str, PID]] = weakref.
 class StandIn(Actor):
     """What lives on a worker for an ordinary Pykka actor, and passes on to it what comes, in order."""
 
-    _stands_in = True
+    _mf_stands_in = True
 
     def __init__(self, ref: pykka.ActorRef[Any]) -> None:
         super().__init__()

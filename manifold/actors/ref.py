@@ -148,7 +148,7 @@ class Inbox:
     def empty(self) -> bool:
         """Tell whether nothing waits for a busy actor; what waits in the worker's queue is not seen."""
         actor = self._pid._actor
-        return actor is None or not actor._inbox
+        return actor is None or not actor._mf_inbox
 
 
 class Stopped(threading.Event):

@@ -53,11 +53,11 @@ def control(worker: Worker, actor: Actor, message: Any, reply: Any) -> Rest:
     if kind is Overflow:
         return _stop(worker, actor, "mailbox full", None)
     if kind is Watch:
-        if actor._watchers is None:
-            actor._watchers = {}
-        actor._watchers[message.watcher] = None
+        if actor._mf_watchers is None:
+            actor._mf_watchers = {}
+        actor._mf_watchers[message.watcher] = None
     elif kind is Unwatch:
-        (actor._watchers or {}).pop(message.watcher, None)
+        (actor._mf_watchers or {}).pop(message.watcher, None)
     elif kind is Notice:
         return _notice(worker, actor, message)
     elif kind is HandOver:
@@ -108,7 +108,7 @@ def shed(worker: Worker, actor: Actor, reply: Any, receipt: Settles | None) -> N
 
 def begin(worker: Worker, actor: Actor) -> Rest:
     """Run `on_start`. If it fails the actor ends, without `on_failure`, as in Pykka."""
-    if actor._takeover is not None:
+    if actor._mf_takeover is not None:
         return _guarded(worker, actor, _start_over, actor)
     try:
         result: Any = actor.on_start()  # type: ignore[func-returns-value]
@@ -138,7 +138,7 @@ async def _guarded(worker: Worker, actor: Actor, hook: Callable[[Any], Any], arg
 
 async def _start_over(actor: Actor) -> None:
     """Begin with what another actor has handed over."""
-    state, actor._takeover = decode(actor._takeover or b""), None
+    state, actor._mf_takeover = decode(actor._mf_takeover or b""), None
     for hook in (actor.on_start, partial(actor.on_takeover, state)):
         result = hook()
         if type(result) is CoroutineType:
@@ -167,9 +167,9 @@ def _encoded(state: Any, limit: int) -> bytes:
 
 def _notice(worker: Worker, actor: Actor, notice: Notice) -> Rest:
     down = notice.down
-    if not actor._monitors or down.ref not in actor._monitors:
+    if not actor._mf_monitors or down.ref not in actor._mf_monitors:
         return None
-    del actor._monitors[down.ref]
+    del actor._mf_monitors[down.ref]
     return worker.handle(actor, down, None)
 
 
@@ -195,15 +195,15 @@ def _log(actor: Actor, error: BaseException) -> None:
 
 def _leave(worker: Worker, actor: Actor) -> None:
     """From here on nobody finds the actor, and nothing is handed to it."""
-    if actor._home is None and not actor._stands_in:
+    if actor._mf_home is None and not actor._mf_stands_in:
         worker.unsettled -= 1  # it was busy
     _remove(worker, actor)
     worker.version += 1
 
 
 def _remove(worker: Worker, actor: Actor) -> None:
-    actor._dead = True
-    actor._home = None
+    actor._mf_dead = True
+    actor._mf_home = None
     worker.node.remove(actor)
     registry.unregister(actor.actor_ref)
 
@@ -237,12 +237,12 @@ def bury(worker: Worker, actor: Actor) -> None:
 
 def _end(worker: Worker, actor: Actor, reason: str, reply: Any) -> None:
     """Tell all who wanted to know, then account for what still waited."""
-    for watcher in list(actor._watchers or ()):
+    for watcher in list(actor._mf_watchers or ()):
         watcher.on_end(actor.pid, reason)
-    actor._watchers = None
-    for ref in actor._monitors or ():
+    actor._mf_watchers = None
+    for ref in actor._mf_monitors or ():
         worker.node.host.demonitor(ref.pid, ref)
-    actor._monitors = None
+    actor._mf_monitors = None
     if reply is not None:
         reply.set(True)
     dead_letters(worker, actor, worker.vacate(actor))
@@ -250,7 +250,7 @@ def _end(worker: Worker, actor: Actor, reason: str, reply: Any) -> None:
 
 def miscarry(worker: Worker, actor: Actor, items: Iterable[Item], reply: Any) -> None:
     """Account for an actor that was never started."""
-    actor._dead = True
+    actor._mf_dead = True
     worker.node.remove(actor)
     _end(worker, actor, "never started", reply)
     dead_letters(worker, actor, items)

@@ -45,7 +45,7 @@ class Nest:
     def bear(self, number: int, takeover: bytes | None) -> None:
         """Let it begin, with what another actor of its key has handed over, if one has. From any thread."""
         if (waiting := self._waiting.pop(number, None)) is not None:
-            waiting[0]._takeover = takeover
+            waiting[0]._mf_takeover = takeover
             self._local.run_by(waiting[0], lambda: self._construct(*waiting))
 
     def _construct(self, actor: Actor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ class Partitioner(Queues):
     def mint(self, actor: Actor) -> PID:
         """Give an actor its PID; once."""
         with self.lock:
-            pid = actor._pid
+            pid = actor._mf_pid
             if pid is None:
                 pid = self._mint(actor)
                 self._unstarted[pid.id] = actor
@@ -89,7 +89,7 @@ class Partitioner(Queues):
         return self._name(actor, next(self._ids))
 
     def _name(self, actor: Actor, number: int) -> PID:
-        pid = actor._pid = PID(self.host.id, number)
+        pid = actor._mf_pid = PID(self.host.id, number)
         link(pid, actor)
         return pid
 
@@ -115,50 +115,52 @@ class Partitioner(Queues):
 
     def admit(self, actor: Actor) -> None:
         """Start an actor. One with an `on_start` is begun by its worker, before any message."""
-        begins = actor._begins() or actor._takeover is not None
+        begins = actor._mf_begins() or actor._mf_takeover is not None
         with self.lock:
             self._check_open()
-            if actor._pid is None:
+            if actor._mf_pid is None:
                 self._mint(actor)
-            begins |= actor._lane != UNPLACED
+            begins |= actor._mf_lane != UNPLACED
             if not begins:
                 self._place(actor)
-                actor._home = None if actor._stands_in else self.workers[actor._lane >> 1]
-        if not actor._stands_in:
+                actor._mf_home = None if actor._mf_stands_in else self.workers[actor._mf_lane >> 1]
+        if not actor._mf_stands_in:
             registry.register(actor.actor_ref)
         if begins:
             with self.lock:
-                if actor._lane == UNPLACED:
+                if actor._mf_lane == UNPLACED:
                     self._place(actor)
                 self._queue_control(actor, Begin(), None)
 
     def abandon(self, actor: Actor) -> None:
         """Give up an actor whose constructor has failed: what was sent to it is dead."""
-        actor._abandoned = True
+        actor._mf_abandoned = True
         with self.lock:
             self._queue_control(actor, Stop(), None)
 
     def _place(self, actor: Actor) -> None:
         number = actor.pid.id
-        actor._lane = self._lane_of(actor)
+        actor._mf_lane = self._lane_of(actor)
         self.actors[number] = actor
         if self._unstarted:
             self._unstarted.pop(number, None)
 
     def _lane_of(self, actor: Actor) -> int:
-        return 2 * self._table[actor.pid.id & SLOT_MASK] + (actor._stands_in or actor._handles_async())
+        return 2 * self._table[actor.pid.id & SLOT_MASK] + (actor._mf_stands_in or actor._mf_handles_async())
 
     def _expect(self, actor: Actor) -> None:
         """Somebody sends to an actor whose constructor made its PID known, and which is not started yet."""
         self._place(actor)
-        self.workers[actor._lane >> 1].queue.append((Worker.await_birth, actor, ()))
+        self.workers[actor._mf_lane >> 1].queue.append((Worker.await_birth, actor, ()))
 
     def find(self, pid: PID) -> Actor | None:
         """Give the running actor of a PID of this node, or None."""
-        return pid._actor or self._find(pid.id)
+        actor: Actor | None = pid._actor
+        return self._find(pid.id) if actor is None else actor  # one with a `__len__` may be false
 
     def _find(self, number: int) -> Actor | None:
-        return self.actors.get(number) or self._unstarted.get(number)
+        actor = self.actors.get(number)
+        return self._unstarted.get(number) if actor is None else actor
 
     def remove(self, actor: Actor) -> None:
         """An actor has ended: nobody finds it any more."""
@@ -237,8 +239,8 @@ class Partitioner(Queues):
         """Give the threads of the worker that an actor belongs to, and of the one that it has not left yet."""
         with self.lock:
             workers = [self.worker_of(actor)]
-            if actor._home is not None:
-                workers.append(actor._home)
+            if actor._mf_home is not None:
+                workers.append(actor._mf_home)
             workers += [worker for worker in (*self.workers, *self.former) if actor in worker.leaving]
         return {worker.thread for worker in workers}
 
@@ -306,7 +308,7 @@ class Partitioner(Queues):
         lanes: Lanes = [[] for _ in range(2 * workers)]
         try:
             for actor in map(self.actors.get, ids):
-                lanes[actor._lane].append(actor)  # type: ignore[union-attr, arg-type]
+                lanes[actor._mf_lane].append(actor)  # type: ignore[union-attr, arg-type]
         except (AttributeError, IndexError):
             return None
         return lanes
@@ -336,7 +338,7 @@ class Partitioner(Queues):
                 if pid.node is not node:
                     return None
                 actor = pid._actor
-                lanes[actor._lane].append(actor)
+                lanes[actor._mf_lane].append(actor)
         except (AttributeError, IndexError, TypeError):
             return None
         return lanes
@@ -347,7 +349,7 @@ class Partitioner(Queues):
         unplaced: list[Actor] = []
         try:
             for actor in actors:
-                lane = actor._lane
+                lane = actor._mf_lane
                 (unplaced if lane == UNPLACED else lanes[lane]).append(actor)
         except IndexError:
             return None
@@ -370,10 +372,10 @@ class Partitioner(Queues):
 
     def lane(self, actor: Actor) -> int:
         """Give the lane of an actor; one that was not started yet gets its place."""
-        if actor._lane == UNPLACED:
+        if actor._mf_lane == UNPLACED:
             self._expect(actor)
         # One that ended before a resize may have the lane of a worker that is gone: any can tell that it is dead.
-        return actor._lane if actor._lane < 2 * len(self.workers) else actor._lane & 1
+        return actor._mf_lane if actor._mf_lane < 2 * len(self.workers) else actor._mf_lane & 1
 
     # Workers come and go.
 
@@ -401,11 +403,11 @@ class Partitioner(Queues):
         coming: dict[Worker, list[Actor]] = {}
         for actor in list(self.actors.values()):  # workers take out those that end, without the lock
             lane = self._lane_of(actor)
-            if lane != actor._lane:
-                old, new = everyone[actor._lane >> 1], everyone[lane >> 1]
+            if lane != actor._mf_lane:
+                old, new = everyone[actor._mf_lane >> 1], everyone[lane >> 1]
                 leaving.setdefault(old, []).append((actor, new))
                 coming.setdefault(new, []).append(actor)
-                actor._lane = lane
+                actor._mf_lane = lane
         for worker, actors in coming.items():
             worker.queue.append((Worker.expect, actors))
             self.wake(worker)

@@ -167,7 +167,7 @@ class Worker:
     def one(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None, cost: int) -> None:
         """Hand one message to one actor."""
         self.done_bytes += cost
-        if actor._home is self:
+        if actor._mf_home is self:
             self._call(actor, message, reply, receipt)
         else:
             self._defer(actor, message, reply, receipt)
@@ -274,7 +274,7 @@ class Worker:
         message = batch.message
         outside = 0
         for actor in actors:
-            if actor._home is not self:
+            if actor._mf_home is not self:
                 outside += 1
                 self._defer(actor, batch.content, None, batch.receipt)
             elif (rest := self.handle(actor, message, None)) is not None:
@@ -293,7 +293,7 @@ class Worker:
                         actor.on_receive(message)
                 else:
                     for actor in waiting:
-                        if actor._home is self:
+                        if actor._mf_home is self:
                             actor.on_receive(message)
                         else:
                             outside += 1
@@ -338,7 +338,7 @@ class Worker:
 
     def _defer(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None) -> None:
         """A message for an actor that is dead, busy, not here yet, or a stand-in for an ordinary Pykka actor."""
-        if actor._dead:
+        if actor._mf_dead:
             life.dead_letter(self, actor, message, reply, receipt)
         elif (visits := self.visits.get(actor)) is not None:
             self._hold(visits[-1].inbox, actor, (message, reply, receipt))
@@ -346,18 +346,18 @@ class Worker:
             self._defer_unborn(actor, message, reply, receipt)
         elif type(message) is Begin:
             self._begin(actor, deque())
-        elif actor._stands_in:
+        elif actor._mf_stands_in:
             self._forward(actor, message, reply, receipt)
         else:
-            if actor._inbox is None:
-                actor._inbox = deque()
-            self._keep(actor._inbox, actor, (message, reply, receipt))
+            if actor._mf_inbox is None:
+                actor._mf_inbox = deque()
+            self._keep(actor._mf_inbox, actor, (message, reply, receipt))
 
     def _defer_unborn(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None) -> None:
         if type(message) is Begin:
             self.unsettled -= 1
             self._begin(actor, self.unborn.pop(actor))
-        elif type(message) is Stop and (actor._abandoned or self.node.closed):
+        elif type(message) is Stop and (actor._mf_abandoned or self.node.closed):
             # Its constructor failed, or nobody will start it any more.
             self.unsettled -= 1
             life.miscarry(self, actor, self.unborn.pop(actor), reply)
@@ -391,9 +391,9 @@ class Worker:
 
     def _begin(self, actor: Actor, inbox: mailbox.Inbox) -> None:
         """Start an actor: its `on_start`, then what came before it was started."""
-        actor._home = self
+        actor._mf_home = self
         rest = life.begin(self, actor)
-        if actor._dead:
+        if actor._mf_dead:
             life.dead_letters(self, actor, inbox)
         elif rest is not None:
             self._occupy(actor, rest, None, inbox)
@@ -404,9 +404,9 @@ class Worker:
 
     def _occupy(self, actor: Actor, rest: Rest, reply: Any, inbox: mailbox.Inbox | None = None) -> None:
         """Let an actor be busy with a coroutine on this worker's loop, and then with what waits for it."""
-        if not actor._dead:
-            actor._home = None
-            actor._inbox = inbox
+        if not actor._mf_dead:
+            actor._mf_home = None
+            actor._mf_inbox = inbox
             self.unsettled += 1
         self.tasks.add(self.loop.create_task(self._busy(actor, rest, reply)))
 
@@ -423,12 +423,12 @@ class Worker:
                     else:
                         if reply is not None:
                             reply.set(result)
-                if actor._dead or not actor._inbox or actor in self.leaving:
+                if actor._mf_dead or not actor._mf_inbox or actor in self.leaving:
                     break
                 if self._perf_counter() > until:
                     await asyncio.sleep(0)
                     until = self._perf_counter() + self._slice_s
-                message, reply, receipt = actor._inbox.popleft()
+                message, reply, receipt = actor._mf_inbox.popleft()
                 rest = self.turn(actor, message, reply, receipt)
                 if type(message) in CONTROL:
                     reply = None  # its own business
@@ -439,19 +439,19 @@ class Worker:
 
     def _settle(self, actor: Actor) -> None:
         """The actor is idle again and at home; or it moves on with what waits for it; or it has ended."""
-        if actor._dead:
+        if actor._mf_dead:
             return
-        inbox, actor._inbox = actor._inbox, None
+        inbox, actor._mf_inbox = actor._mf_inbox, None
         self.unsettled -= 1
         if (to := self.leaving.pop(actor, None)) is not None:
             self.node.settle(actor, to, inbox or deque())
             self.retire()
         else:
-            actor._home = self
+            actor._mf_home = self
 
     def vacate(self, actor: Actor) -> Iterable[mailbox.Item]:
         """An actor has ended: give what was still waiting for it, unless it waits elsewhere by now."""
-        inbox, actor._inbox = actor._inbox or deque(), None
+        inbox, actor._mf_inbox = actor._mf_inbox or deque(), None
         if (to := self.leaving.pop(actor, None)) is None:
             return inbox
         self.node.settle(actor, to, inbox)
@@ -483,8 +483,8 @@ class Worker:
             elif actor in self.unborn:
                 self.unsettled -= 1
                 self.node.settle(actor, to, self.unborn.pop(actor), unborn=True)
-            elif actor._home is self or actor._dead or actor._stands_in:
-                actor._home = None
+            elif actor._mf_home is self or actor._mf_dead or actor._mf_stands_in:
+                actor._mf_home = None
                 self.node.settle(actor, to, deque())
             else:
                 self.leaving[actor] = to
@@ -500,11 +500,11 @@ class Worker:
         inbox.extend(visit.inbox)
         if visit.to is not None:
             self.node.settle(actor, visit.to, inbox, unborn=unborn)
-        elif actor._dead:  # it may have ended before a resize that nobody stayed here after
+        elif actor._mf_dead:  # it may have ended before a resize that nobody stayed here after
             life.dead_letters(self, actor, inbox)
         elif unborn:
             self.await_birth(actor, inbox)
-        elif actor._stands_in:
+        elif actor._mf_stands_in:
             for item in inbox:
                 self._forward(actor, *item)
         else:
@@ -513,7 +513,7 @@ class Worker:
 
     def _come_home(self, actor: Actor, inbox: mailbox.Inbox) -> None:
         """Take an idle actor in, and hand it what waited for it next: that does not make it busy."""
-        actor._home = self
+        actor._mf_home = self
         self.queue.extendleft([(Worker.one, actor, *item, 0) for item in reversed(inbox)])
 
     def retire(self, now: bool = False) -> None:  # noqa: FBT002

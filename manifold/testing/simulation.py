@@ -356,7 +356,7 @@ def _forget(node: Node) -> None:
 def _silence(node: Node) -> None:
     """Have actors say nothing when what they are just doing is closed."""
     for actor in node.local.actors.values():
-        actor._watchers = actor._monitors = None
+        actor._mf_watchers = actor._mf_monitors = None
         actor.on_stop = _nothing  # type: ignore[method-assign]
 
 

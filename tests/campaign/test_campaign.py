@@ -123,7 +123,7 @@ def monitors_fire_twice(patch):
 
     def eager(self, pid, reason):
         on_end(self, pid, reason)
-        self._owner._monitors is not None and self._owner._monitors.setdefault(self)
+        self._owner._mf_monitors is not None and self._owner._mf_monitors.setdefault(self)
         on_end(self, pid, reason)
 
     patch.setattr(MonitorRef, "on_end", eager)

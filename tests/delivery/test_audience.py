@@ -241,7 +241,7 @@ def test_watches_of_audiences_that_are_gone_do_not_pile_up():
         node.resize(1)
         node.send(pids, 50)
         assert [read(node, pid) for pid in pids] == [list(range(51))] * 20
-        assert [len(actor_of(pid)._watchers or ()) for pid in pids] == [0] * 20
+        assert [len(actor_of(pid)._mf_watchers or ()) for pid in pids] == [0] * 20
 
 
 @pytest.mark.parametrize("cls", [Recorder, AsyncRecorder])

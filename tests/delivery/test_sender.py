@@ -156,6 +156,24 @@ def test_references_and_copies_of_pids_will_do(mode):
         assert ask(node, forms[0], READ) == ["all", "one"]
 
 
+class Room(Recorder):
+    """Is as long as what it has got: as a truth value, false until then."""
+
+    def __len__(self):
+        return len(self.got)
+
+
+def test_an_actor_with_a_length_of_0_is_found(mode):
+    with Node(workers=2) as node:
+        pids = spawn(node, 4, Room)
+        one, *copies = [PID.parse(str(pid)) for pid in pids]
+        assert ask(node, one, READ) == []
+        node.send(one, "m", **mode)
+        node.send(copies, "m", **mode)
+        assert [read(node, pid) for pid in pids] == [["m"]] * 4
+        assert counts(node)["dead"] == 0
+
+
 def test_a_list_changed_after_the_call_changes_nothing(mode):
     with Node(workers=2) as node:
         pids = spawn(node, 50)

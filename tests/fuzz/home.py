@@ -82,7 +82,7 @@ class Home:
         assert not lines, lines
         assert len(self.log.lines) <= lines_max, self.log.lines
         for actor in (self.steady, self.busy):
-            assert not actor._watchers, "an actor is still watched by somebody who is gone"
+            assert not actor._mf_watchers, "an actor is still watched by somebody who is gone"
 
     def close(self):
         logging.getLogger("manifold").removeHandler(self.log)

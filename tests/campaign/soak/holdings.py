@@ -43,7 +43,7 @@ def holdings(node: manifold.Node) -> dict[str, int]:
         "in moves": sum(len(w.visits) + len(w.unborn) + len(w.leaving) for w in local.workers),
         "waiting for room": len(local._relief),
         "timers": node._timers._pending,
-        "watchers of actors": sum(len(actor._watchers or ()) for actor in local.actors.values()),
+        "watchers of actors": sum(len(actor._mf_watchers or ()) for actor in local.actors.values()),
         "audiences": len(node.cluster.audiences),
         "audience members elsewhere": sum(len(away) for away in list(node.cluster.audiences.values())),
         "peers": len(peers),
