@@ -53,9 +53,10 @@ def read_op(text: str) -> dict[str, Any]:
         given = json.loads(text)
     except (ValueError, RecursionError):
         raise Refused("that is no JSON") from None
-    if not isinstance(given, dict) or given.get("op") not in _OPS:
+    op = given.get("op") if isinstance(given, dict) else None
+    if not (isinstance(op, str) and op in _OPS):
         raise Refused(f"op must be one of {', '.join(_OPS)}")
-    return {"op": given["op"], **_OPS[given["op"]](given)}
+    return {"op": op, **_OPS[op](given)}
 
 
 def _message(given: dict[str, Any]) -> dict[str, Any]:
