@@ -74,8 +74,10 @@ class Guild(manifold.Actor):
         guilds_here.enter(self._name)
 
     def on_stop(self) -> None:
-        """Give the audience back."""
+        """Give the audience back, and leave no timer behind."""
         self._audience.close()
+        if self._emptied is not None:
+            self._emptied.cancel()
         guilds_here.leave(self._name)
 
     # From one node to another.
@@ -102,6 +104,7 @@ class Guild(manifold.Actor):
         for session in self._members.devices:
             self._refs[session] = self.monitor(session)
         self._audience.update(self._members.devices)
+        self._wait_if_empty()
 
     # What comes in.
 
@@ -239,7 +242,8 @@ class Guild(manifold.Actor):
         if self._emptied is not None:
             self._emptied.cancel()
         if not self._refs:
-            self._emptied = manifold.send_after(EMPTY_S, self.pid, {"op": "empty"})
+            with suppress(manifold.NodeStopped):
+                self._emptied = manifold.send_after(EMPTY_S, self.pid, {"op": "empty"})
 
 
 async def setup(node: manifold.Node) -> None:
