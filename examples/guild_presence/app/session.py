@@ -37,8 +37,9 @@ class Session(manifold.Actor):
         self._user = user
         self._guild = find_guild(guild)
         self._status = ONLINE
-        self._epoch, self._due = (since[0], since[1] + 1) if since else (0, 0)
-        self._is_greeted = False
+        self._since = since
+        self._epoch, self._due = 0, 0  # nothing is due before the guild's welcome
+        self._has_left = False
         self._residence: manifold.MonitorRef | None = None
         self._retry: manifold.Timer | None = None
 
@@ -82,19 +83,23 @@ class Session(manifold.Actor):
         elif message["t"] == "RENAMED":
             self._user = message["user"]
         elif message["t"] == "LEFT":
+            self._has_left = True
             self._wire.end(1000, "left")
         else:
             self._push(self._frame(message))
 
     def _knock(self) -> None:
         """Ask to be let in, now and until there is an answer. The guild does not mind to be asked twice."""
-        since = (self._epoch, self._due - 1) if self._due else None
+        if self._has_left:
+            return
+        since = (self._epoch, self._due - 1) if self._due else self._since
         join = {"op": "join", "session": self.pid, "user": self._user, "status": self._status, "since": since}
         with suppress(manifold.Overloaded, manifold.NotPlaced):
             manifold.send(self._guild, join)
         if self._retry is not None:
             self._retry.cancel()
-        self._retry = manifold.send_after(RETRY_S, self.pid, {"op": "retry"})
+        with suppress(manifold.NodeStopped):
+            self._retry = manifold.send_after(RETRY_S, self.pid, {"op": "retry"})
 
     def _enter(self, welcome: dict[str, Any], home: manifold.PID, missed: list[dict[str, Any]]) -> None:
         """Take the guild's welcome; tell the client of it if it does not know all that it says."""
@@ -102,18 +107,12 @@ class Session(manifold.Actor):
             self._retry.cancel()
             self._retry = None
         self._settle(home)
-        is_same = welcome["epoch"] == self._epoch
-        if welcome["t"] == "SNAPSHOT" and not (self._is_greeted and is_same and welcome["seq"] < self._due):
+        is_known = welcome["t"] == "RESUMED" or (welcome["epoch"] == self._epoch and welcome["seq"] < self._due)
+        if not (self._due and is_known):
             self._epoch, self._due = welcome["epoch"], welcome["seq"] + 1
-            self._greet(welcome)
-        elif not self._is_greeted:
-            self._greet(welcome)
+            self._push(self._frame(welcome))
         for event in missed:
             self.on_receive(event)
-
-    def _greet(self, welcome: dict[str, Any]) -> None:
-        self._is_greeted = True
-        self._push(self._frame(welcome))
 
     def _settle(self, home: manifold.PID) -> None:
         """Hear of it when the guild's actor ends."""
