@@ -31,8 +31,10 @@ FRONT = "front/{}"
 """The name of the actor that knows a gateway's URL, by the name of the node."""
 LOOK_S = 0.25
 """How often a gateway looks whether the ring has changed."""
-MOVE_S = 3.0
-"""How long clients have to go elsewhere by themselves when the gateway stops."""
+MOVE_S = 5.0
+"""How long clients have to go elsewhere by themselves when they are told to, ..."""
+STOP_S = 3.0
+"""... and when it is because the gateway stops."""
 
 
 class Front(manifold.Actor):
@@ -57,7 +59,6 @@ class Gateway:
         self._sessions: dict[manifold.PID, tuple[str, Wire]] = {}
         self._urls: dict[str, str] = {}
         self._ring = node.ring(ROLE)
-        self._emptied = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -71,8 +72,6 @@ class Gateway:
     def close(self, pid: manifold.PID) -> None:
         """End the session of a socket that has closed."""
         del self._sessions[pid]
-        if not self._sessions:
-            self._emptied.set()
         self.tell(pid, {"op": "gone"})
 
     def tell(self, pid: manifold.PID, op: dict[str, object]) -> None:
@@ -81,19 +80,24 @@ class Gateway:
             self._node.send(pid, op)
 
     async def find(self, user: str) -> tuple[str, str]:
-        """Give the name of the gateway that a user belongs to, and its URL."""
-        ring = self._node.ring(ROLE)
-        owner = ring.find(user) if ring.nodes else self._node.name
-        return owner, await self._url_of(owner)
+        """Give the name of the gateway that a user belongs to, and its URL; of this one if that one is not known."""
+        owner = self._owner(user)
+        url = await self._url_of(owner)
+        return (owner, url) if url else (self._node.name, self.url)
 
-    async def _url_of(self, name: str) -> str:
+    def _owner(self, user: str) -> str:
+        ring = self._node.ring(ROLE)
+        return ring.find(user) if ring.nodes else self._node.name
+
+    async def _url_of(self, name: str) -> str | None:
+        """Give where a gateway serves; None if it comes or goes this very moment."""
         if name == self._node.name:
             return self.url
         if name not in self._urls:
             try:
                 self._urls[name] = await manifold.ask(FRONT.format(name), "where", timeout=2.0)
             except (manifold.ManifoldError, pykka.ActorDeadError):
-                return self.url  # it comes or goes this very moment: this one will do until more is known
+                return None
         return self._urls[name]
 
     async def keep_moving(self) -> None:
@@ -109,21 +113,22 @@ class Gateway:
     async def move(self) -> None:
         """Tell every client that belongs elsewhere where."""
         for user, wire in list(self._sessions.values()):
-            owner, url = await self.find(user)
-            if url == self.url:
-                if owner != self._node.name:
-                    self._ring = manifold.Ring()  # it could not be asked: look again
-            else:
+            owner = self._owner(user)
+            if owner == self._node.name:
+                continue
+            if url := await self._url_of(owner):
                 wire.push(self._frames.of({"t": "MOVE", "url": url}))
-                wire.loop.call_later(2 * MOVE_S, wire.end, MOVED, "moved")
+                wire.loop.call_later(MOVE_S, wire.end, MOVED, "moved")
+            else:
+                self._ring = manifold.Ring()  # look again
 
     async def empty(self) -> None:
-        """Send everybody elsewhere, and wait until they have gone, as long as that may take."""
-        self._emptied.clear()
+        """Send everybody elsewhere, and wait until they have gone: not for long, and not if there is no elsewhere."""
         await self.move()
-        if self._sessions:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.wait(), MOVE_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                while self._sessions and self._node.ring(ROLE).nodes:  # noqa: ASYNC110 - a ring tells nobody
+                    await asyncio.sleep(0.02)
 
 
 class _Server(uvicorn.Server):
