@@ -9,6 +9,9 @@ import sys
 
 __all__ = ["end_with_parent"]
 
+ORPHAN_S = 1.0
+"""How long it may take to stop in order then: there is nobody left who could kill what hangs."""
+
 
 def end_with_parent() -> None:
     """Have this process stop when its stdin closes, of which the parent holds the other end, and never writes."""
@@ -18,5 +21,6 @@ def end_with_parent() -> None:
 def _end_if_closed() -> None:
     if not os.read(sys.stdin.fileno(), 1):
         asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-        if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # else it stops already: the terminal sent it a ^C
+        asyncio.get_running_loop().call_later(ORPHAN_S, os._exit, 1)
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # else it stops already
             signal.raise_signal(signal.SIGTERM)

@@ -47,14 +47,25 @@ class NodeProcess:
         env = {name: value for name, value in os.environ.items() if name == _COOKIE or not name.startswith("MANIFOLD_")}
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - the child's as long as it lives
         process = await asyncio.create_subprocess_exec(
-            *command, *arguments, stdin=PIPE, stdout=PIPE, stderr=errors, cwd=_ROOT, env={**env, **variables}
+            *command,
+            *arguments,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=errors,
+            cwd=_ROOT,
+            env={**env, **variables},
+            process_group=0,  # a ^C in the terminal is for the parent alone, which stops the others in order
         )
         self = cls(name, process, errors)
         try:
             async with asyncio.timeout(_START_S):
                 await self._hear()
-        except BaseException:
-            await self.kill()
+        except BaseException as error:
+            self._signal(signal.SIGKILL)
+            await self._process.communicate()
+            self._errors.close()
+            if isinstance(error, TimeoutError):
+                raise StartError(f"{name} was not ready within {_START_S:g} s") from None
             raise
         return self
 
@@ -62,6 +73,11 @@ class NodeProcess:
     def pid(self) -> int:
         """The process id."""
         return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.returncode is None
 
     @property
     def port(self) -> int | None:
@@ -93,7 +109,7 @@ class NodeProcess:
         self.said = (await self._process.stdout.readline()).decode().strip()
         if not self.said:
             await self._process.wait()
-            raise StartError(f"{self.name} ended before it was ready: {self._complaints()}")
+            raise StartError(f"{self.name} ended before it was ready: {self._complaints().split(chr(10))[-1]}")
 
     def _complaints(self) -> str:
         self._errors.seek(0)

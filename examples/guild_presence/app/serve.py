@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from examples.guild_presence.app.supervisor import StartError, Supervisor
+from examples.guild_presence.app.supervisor import MOST, StartError, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROG, description=DESCRIPTION, allow_abbrev=False)
     add = parser.add_argument
-    add("--gateways", metavar="N", type=_whole(1, 32), default=2, help="gateway processes (default: 2)")
-    add("--guild-nodes", metavar="N", type=_whole(1, 32), default=2, help="processes with guilds (default: 2)")
+    add("--gateways", metavar="N", type=_whole(1, MOST), default=2, help="gateway processes (default: 2)")
+    add("--guild-nodes", metavar="N", type=_whole(1, MOST), default=2, help="processes with guilds (default: 2)")
     add("--port", metavar="N", type=_whole(0, 65535), default=8000, help="of the first gateway; 0: any (default: 8000)")
     add("--host", default="127.0.0.1", help="where the gateways serve; 0.0.0.0 lets others in (default: 127.0.0.1)")
     return parser

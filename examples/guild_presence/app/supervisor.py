@@ -16,10 +16,12 @@ from examples.guild_presence.app.session import COMMANDS
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["NODE_DOWN_AFTER_S", "StartError", "Supervisor"]
+__all__ = ["MOST", "NODE_DOWN_AFTER_S", "StartError", "Supervisor"]
 
 NODE_DOWN_AFTER_S = 1.2
 """How long a node is silent before it counts as dead: its users are shown offline then."""
+MOST = 32
+"""How many nodes of a kind there may be: every one is a process."""
 _KINDS = {"gateway": gateway.ROLE, "guilds": guild.ROLE}
 _TRIES = 100
 
@@ -56,7 +58,7 @@ class Supervisor:
             await manifold.register(OVERVIEW, self._node.spawn(Overview))
             await manifold.register(COMMANDS, self._node.spawn(_Commander, self))
             await start_pulse(self._node, "supervisor")
-            await asyncio.gather(*map(self.add, self._wanted))
+            await self._add_all()
             await self._met()
         except BaseException:
             await self._stack.aclose()
@@ -71,12 +73,12 @@ class Supervisor:
     @property
     def urls(self) -> dict[str, str]:
         """Where each gateway serves, by its name."""
-        return {name: process.said for name, process in self._processes.items() if process.port}
+        return {name: self._processes[name].said for name in self._names_of("gateway")}
 
     @property
     def names(self) -> list[str]:
         """The names of the nodes that run, this one not among them."""
-        return list(self._processes)
+        return [name for name, process in self._processes.items() if process.is_running]
 
     def pid(self, name: str) -> int:
         """Give the process id of a node."""
@@ -107,15 +109,17 @@ class Supervisor:
 
     async def counts(self) -> dict[str, dict[str, Any]]:
         """Ask each node that runs, this one included, for its counts."""
-        names = [self._node.name, *self._processes]
-        asked = [manifold.ask(PULSE.format(name), {"op": "counts"}) for name in names]
+        names = [self._node.name, *self.names]
+        asked = [self._node.ask(PULSE.format(name), {"op": "counts"}) for name in names]
         return dict(zip(names, await asyncio.gather(*asked), strict=True))
 
     def refusal(self, do: str, what: str) -> str | None:
         """Say why a command cannot be followed; None if it can."""
+        if do == "add" and what not in _KINDS:
+            return f"there are nodes of {' and '.join(_KINDS)}, not of {what}"
         if do == "add":
-            return None if what in _KINDS else f"there are nodes of {' and '.join(_KINDS)}, not of {what}"
-        if what not in self._processes:
+            return f"there are {MOST} of {what} already" if len(self._names_of(what)) >= MOST else None
+        if what not in self.names:
             return f"there is no node {what} to {do}"
         kind = what.rpartition("-")[0]
         return f"{what} is the last of its kind" if len(self._names_of(kind)) == 1 else None
@@ -123,7 +127,7 @@ class Supervisor:
     # The processes.
 
     def _names_of(self, kind: str) -> list[str]:
-        return [name for name in self._processes if name.startswith(f"{kind}-")]
+        return [name for name in self.names if name.startswith(f"{kind}-")]
 
     def _arguments(self, kind: str) -> list[str]:
         module, worker_kind = (gateway, "loop") if kind == "gateway" else (guild, "thread")
@@ -137,6 +141,8 @@ class Supervisor:
         return {} if port is None else {gateway.ADDRESS: f"{self._host}:{port}"}
 
     def _free_port(self) -> int:
+        if not _can_listen(self._host, 0):
+            raise StartError(f"{self._host} is no address to serve at")
         if not self._port:
             return 0
         taken = self._taken | {process.port for process in self._processes.values()}
@@ -145,6 +151,14 @@ class Supervisor:
                 self._taken.add(port)
                 return port
         raise StartError(f"no port from {self._port} on is free")
+
+    async def _add_all(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as starting:
+                for kind in self._wanted:
+                    starting.create_task(self.add(kind))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
     async def _met(self) -> None:
         """Wait until all nodes are in their rings, where this node looks."""
@@ -155,7 +169,8 @@ class Supervisor:
 
     async def _end_all(self) -> None:
         for kind in _KINDS:  # the gateways first: sessions without guilds would only complain
-            await asyncio.gather(*(self._processes.pop(name).stop() for name in self._names_of(kind)))
+            names = [name for name in self._processes if name.startswith(f"{kind}-")]
+            await asyncio.gather(*(self._processes.pop(name).stop() for name in names))
 
 
 def _can_listen(host: str, port: int) -> bool:
@@ -177,7 +192,10 @@ class _Commander(manifold.Actor):
         """Do it, and tell how it went."""
         do, what = message["do"], message["node"]
         refusal = self._supervisor.refusal(do, what)
-        text = refusal or await self._obey(do, what)
+        try:
+            text = refusal or await self._obey(do, what)
+        except StartError as error:
+            refusal = text = str(error)
         with suppress(manifold.Overloaded):
             manifold.send(message["session"], {"t": "RESULT", "ok": refusal is None, "text": text})
 

@@ -1,0 +1,190 @@
+"""What those notice whom it concerns, and nobody else, when a node or the whole application is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from examples.guild_presence.app.supervisor import Supervisor
+from tests.examples.app.support import (
+    Client,
+    Clients,
+    clients_of,
+    is_alive,
+    until,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+OFFLINE_S = 2.0
+"""Within what time the users of a gateway that was killed are shown offline."""
+_GUILDS = (f"guild-{number}" for number in itertools.count())
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def app() -> AsyncIterator[Supervisor]:
+    async with Supervisor() as app:
+        yield app
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def clients(app: Supervisor) -> AsyncIterator[Clients]:
+    async with clients_of(app) as clients:
+        yield clients
+
+
+async def test_the_users_of_a_killed_gateway_are_offline_soon_and_others_notice_nothing_else(
+    clients: Clients, app: Supervisor
+) -> None:
+    guild, killed = next(_GUILDS), await app.add("gateway")
+    lost = [await clients.open(user, guild) for user in await clients.users_of(killed, 8, "lost")]
+    left = await app.add("gateway")
+    kept = [await clients.open(user, guild) for user in await clients.users_of(left, 8, "kept")]
+    sizes = len(kept[0].got)
+    talking = asyncio.create_task(_talk(kept[0]))
+    await kept[-1].until(lambda: len(kept[-1].texts) > 10)
+
+    at = time.monotonic()
+    await app.kill(killed)
+    for client in kept:
+        await client.until(lambda client=client: all(client.members[each.user] == "offline" for each in lost))
+        gone = [when for when, message in zip(client.at, client.got) if message["t"] == "PRESENCE_UPDATE" and when > at]
+        print(f"offline after {gone[-1] - at:.2f} s")
+        assert gone[-1] - at <= OFFLINE_S
+    for client in lost:
+        assert await client.ended() == 1006
+
+    again = [await clients.open(client.user, guild, since=client.since) for client in lost]
+    for client in kept:
+        await client.until(lambda client=client: set(client.members.values()) == {"online"})
+    for client in again:
+        assert client.got[0]["t"] == "RESUMED"
+    talking.cancel()
+    sent, came = await talking
+    for client in kept:
+        await client.until(lambda client=client: len(client.texts) == len(sent))
+        assert {message["t"] for message in client.got[sizes:]} <= {"MESSAGE_CREATE", "PRESENCE_UPDATE", "JOIN"}
+        assert client.code is None
+    slowest = max(after - before for before, after in zip(sent, came))
+    print(f"slowest message {slowest:.2f} s")
+    assert slowest < 1.0
+    await app.stop(left)
+
+
+async def _talk(client: Client) -> tuple[list[float], list[float]]:
+    """Say things until cancelled; give when each was said and when it was heard."""
+    sent: list[float] = []
+    came: list[float] = []
+    try:
+        for number in itertools.count():
+            sent.append(time.monotonic())
+            await asyncio.shield(client.say("message", text=f"{client.user} {number}", nonce=str(number)))
+            await asyncio.shield(client.until(lambda number=number: len(client.texts) > number))
+            came.append(time.monotonic())
+            await asyncio.sleep(0.01)  # a stream, and not as much as there is room for
+    except asyncio.CancelledError:
+        return sent, came
+    raise AssertionError
+
+
+async def test_the_guilds_of_a_killed_node_come_back_elsewhere_and_others_notice_nothing(
+    clients: Clients, app: Supervisor
+) -> None:
+    guilds = [next(_GUILDS) for _ in range(8)]
+    members = {guild: [await clients.open(f"u{number}", guild) for number in range(4)] for guild in guilds}
+    homes = await _homes(clients.all[0])
+    killed = homes[guilds[0]]
+    idle = members[guilds[0]][0]
+    await idle.say("status", status="idle")
+    for client in members[guilds[0]]:
+        await client.hear("PRESENCE_UPDATE", members=[["u0", "idle"]])
+
+    await app.kill(killed)
+    for guild, those in members.items():
+        for client in those:
+            if homes[guild] == killed:
+                snapshot = await client.until(lambda client=client: client.of("SNAPSHOT")[1:])
+                assert snapshot[0]["epoch"] != client.of("SNAPSHOT")[0]["epoch"]
+                await client.until(lambda client=client: len(client.members) == 4)
+    for client in members[guilds[0]]:
+        assert client.members == {"u0": "idle", "u1": "online", "u2": "online", "u3": "online"}
+    for guild, those in members.items():
+        await those[0].say("message", text="goes on", nonce=guild)
+        for client in those:
+            await client.hear("MESSAGE_CREATE", text="goes on")
+            assert len(client.of("SNAPSHOT")) == (2 if homes[guild] == killed else 1)
+            assert client.code is None
+            assert client.of("RESUMED") == []
+    again = await app.add("guilds")
+    for guild, those in members.items():
+        await those[0].say("message", text="and on", nonce=f"{guild} 2")
+        for client in those:
+            await client.hear("MESSAGE_CREATE", text="and on")
+            assert len(client.of("SNAPSHOT")) == (2 if homes[guild] == killed else 1)
+    assert again not in homes.values()
+
+
+async def _homes(client: Client) -> dict[str, str]:
+    """Learn from the overview which node each guild is on."""
+    await client.say("overview", on=True)
+    shown = await client.until(lambda: next((each for each in client.of("OVERVIEW")[1:]), None))
+    await client.say("overview", on=False)
+    return {guild: node["name"] for node in shown["nodes"] for guild in node["guilds"]}
+
+
+async def test_the_overview_shows_who_was_killed(clients: Clients, app: Supervisor) -> None:
+    ann = await clients.open("ann", next(_GUILDS))
+    await ann.say("overview", on=True)
+    name = await app.add("guilds")
+    await ann.until(lambda: ann.of("OVERVIEW") and _state(ann, name) == "up")
+    killed = app.pid(name)
+    await ann.say("command", do="kill", node=name)
+    assert (await ann.hear("RESULT"))["text"] == f"{name} was killed"
+    assert not is_alive(killed)
+    await ann.until(lambda: _state(ann, name) == "down")
+    latest = ann.of("OVERVIEW")[-1]
+    assert name not in [each for each, _ in latest["rings"]["guild"]]
+    await ann.until(lambda: _state(ann, name) is None)
+    await ann.say("overview", on=False)
+
+
+def _state(client: Client, name: str) -> str | None:
+    shown = client.of("OVERVIEW")[-1]
+    return next((node["state"] for node in shown["nodes"] if node["name"] == name), None)
+
+
+async def test_the_last_of_a_kind_cannot_be_killed(clients: Clients) -> None:
+    ann = await clients.open("ann", next(_GUILDS))
+    app = clients.app
+    for kind in ("gateway", "guilds"):
+        while len(names := [name for name in app.names if name.startswith(kind)]) > 1:
+            await app.kill(next(name for name in names if app.urls.get(name) != _url_of(ann)))
+    for name in app.names:
+        for do in ("stop", "kill"):
+            before = len(ann.of("RESULT"))
+            await ann.say("command", do=do, node=name)
+            result = await ann.until(lambda before=before: ann.of("RESULT")[before:])
+            assert result[0] == {"t": "RESULT", "ok": False, "text": f"{name} is the last of its kind"}
+    await ann.say("command", do="add", node="gateway")
+    added = (await ann.until(lambda: [each for each in ann.of("RESULT") if each["ok"]]))[0]["text"]
+    assert added.endswith(" has joined")
+    # One that ends by itself counts no more.
+    os.kill(app.pid(added.split()[0]), signal.SIGKILL)
+    await until(lambda: added.split()[0] not in app.names)
+    await ann.say("command", do="kill", node=next(iter(app.urls)))
+    await ann.until(lambda: "last of its kind" in ann.of("RESULT")[-1]["text"])
+    assert set(await app.counts()) == {"supervisor", *app.names}
+
+
+def _url_of(client: Client) -> str:
+    host, port = client._socket.remote_address[:2]
+    return f"http://{host}:{port}"
