@@ -81,19 +81,23 @@ class Gateway:
             self._node.send(pid, op)
 
     async def find(self, user: str) -> tuple[str, str]:
-        """Give the name of the gateway that a user belongs to, and its URL."""
-        ring = self._node.ring(ROLE)
-        owner = ring.find(user) if ring.nodes else self._node.name
-        return owner, await self._url_of(owner)
+        """Give the gateway that a user belongs to, its name and URL; this one while that one cannot be asked."""
+        owner = self._owner_of(user)
+        url = await self._url_of(owner)
+        return (owner, url) if url else (self._node.name, self.url)
 
-    async def _url_of(self, name: str) -> str:
+    def _owner_of(self, user: str) -> str:
+        ring = self._node.ring(ROLE)
+        return ring.find(user) if ring.nodes else self._node.name
+
+    async def _url_of(self, name: str) -> str | None:
         if name == self._node.name:
             return self.url
         if name not in self._urls:
             try:
                 self._urls[name] = await manifold.ask(FRONT.format(name), "where", timeout=2.0)
             except (manifold.ManifoldError, pykka.ActorDeadError):
-                return self.url  # it comes or goes this very moment: this one will do until more is known
+                return None  # it comes or goes this very moment
         return self._urls[name]
 
     async def keep_moving(self) -> None:
@@ -109,11 +113,10 @@ class Gateway:
     async def move(self) -> None:
         """Tell every client that belongs elsewhere where."""
         for user, wire in list(self._sessions.values()):
-            owner, url = await self.find(user)
-            if url == self.url:
-                if owner != self._node.name:
-                    self._ring = manifold.Ring()  # it could not be asked: look again
-            else:
+            url = await self._url_of(self._owner_of(user))
+            if url is None:
+                self._ring = manifold.Ring()  # it could not be asked: look again
+            elif url != self.url:
                 wire.push(self._frames.of({"t": "MOVE", "url": url}))
                 wire.loop.call_later(2 * MOVE_S, wire.end, MOVED, "moved")
 
