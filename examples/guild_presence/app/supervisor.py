@@ -70,8 +70,9 @@ class Supervisor:
 
     @property
     def urls(self) -> dict[str, str]:
-        """Where each gateway serves, by its name."""
-        return {name: process.said for name, process in self._processes.items() if process.port}
+        """Where each gateway serves, by its name, the first that was started first."""
+        started = sorted(self._processes.items(), key=lambda named: (len(named[0]), named[0]))
+        return {name: process.said for name, process in started if process.port}
 
     @property
     def names(self) -> list[str]:
