@@ -18,7 +18,8 @@ def two(pages):
 
     def enter(guild, first="ann", second="bob"):
         ann, bob = pages().enter(first, guild), pages().enter(second, guild)
-        ann.until(lambda seen: second in seen.online)
+        for page in (ann, bob):
+            page.until(lambda seen: {first, second} <= set(seen.online))
         return ann, bob
 
     return enter
@@ -192,7 +193,7 @@ def test_gateways_are_added_and_stopped_with_buttons_and_users_move(two, demo):
     (added,) = set(demo.names("gateway")) - before
     seen = bob.until(lambda seen: seen.nodes.get(added) == "up" and added in seen.rings)
     assert ann.until(lambda seen: seen.ours.get("you are here")).counts["snapshots"] == 1
-    bob.until(lambda seen: seen.state == "open")
+    bob.until(lambda seen: seen.state == "open" and gateway in seen.nodes)
     bob.click(f"[data-do=stop][data-node={gateway}]")
     bob.until(lambda seen: gateway not in seen.rings)
     seen = ann.until(lambda seen: seen.state == "open" and gateway not in seen.connection)
@@ -225,8 +226,9 @@ def test_the_last_node_of_its_kind_is_not_stopped(pages, demo):
     (*rest, last) = demo.names("guilds")
     for name in rest:
         demo.stop(name)
+    page.until(lambda seen: last in seen.nodes)
     page.click(f"[data-do=stop][data-node={last}]")
-    page.until(lambda seen: "last" in seen.notice)
+    page.until(lambda seen: "last of its kind" in seen.notice)
     assert demo.names("guilds") == [last]
 
 
