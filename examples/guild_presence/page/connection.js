@@ -3,7 +3,7 @@
 
 import { candidates, remember } from "./gateways.js";
 
-const ANSWER_MS = 3000;
+const ANSWER_MS = 5000;
 const OPEN_MS = 5000;
 const WAIT_MIN_MS = 250;
 const WAIT_MAX_MS = 8000;

@@ -31,6 +31,8 @@ _ARGUMENTS = (
     "disable-dev-shm-usage",
     "window-size=1280,800",
 )
+NODE_DOWN_AFTER_S = 3.0
+"""More than the application waits: on a machine that is busy with other tests a node may be silent for a second."""
 _DONE_S = 60
 
 
@@ -55,7 +57,7 @@ class Demo:
 
     async def _live(self):
         try:
-            async with Supervisor(gateways=2, guild_nodes=2, port=0) as app:
+            async with Supervisor(gateways=2, guild_nodes=2, port=0, node_down_after_s=NODE_DOWN_AFTER_S) as app:
                 self._started.set_result(app)
                 await self._ended.wait()
         except BaseException as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import count
 from urllib.request import urlopen
 
 import pytest
@@ -30,13 +29,12 @@ def owner_of(demo, user):
         return json.load(answer)["gateway"]
 
 
-def users_of_each_gateway(demo):
-    """Give the name of a user for every gateway."""
-    found, numbers = {}, count()
-    while len(found) < len(demo.names("gateway")):
-        user = f"user{next(numbers)}"
-        found.setdefault(owner_of(demo, user), user)
-    return found
+def origin_and_users(demo):
+    """Give the gateway that the pages are from, a user who lives on it, and one who does not."""
+    gateway = next(iter(demo.app.urls))
+    users = [f"user{number}" for number in range(50)]
+    here = [owner_of(demo, user) == gateway for user in users]
+    return gateway, users[here.index(True)], users[here.index(False)]
 
 
 def assert_missed_nothing(seen):
@@ -60,6 +58,23 @@ def test_two_people_see_each_other_come_talk_and_go(two):
     bob.visit()
     ann.until(lambda seen: seen.offline == ["bob"])
     assert_missed_nothing(ann.seen())
+
+
+def test_who_reads_old_messages_is_told_of_new_ones_and_stays_there(two):
+    ann, bob = two("scrolled")
+    ann.run("document.getElementById('text').value = 'long\\n'.repeat(100)")
+    ann.press(Keys.ENTER)
+    bob.until(lambda seen: seen.said)
+    bob.run("document.getElementById('messages').scrollTop = 0")
+    ann.say("new")
+    bob.until(lambda seen: len(seen.said) == 2)
+    assert bob.run("return document.getElementById('messages').scrollTop") == 0
+    bob.click("#newest")
+    assert bob.run(
+        "const list = arguments[0]; return list.scrollHeight - list.scrollTop - list.clientHeight < 2",
+        bob.find("#messages"),
+    )
+    assert not bob.find("#newest").is_displayed()
 
 
 def test_typing_is_shown_for_a_few_seconds_only(two):
@@ -148,8 +163,7 @@ def test_a_bad_name_in_the_address_is_told_and_not_tried(pages, address):
 
 
 def test_a_killed_gateway_costs_its_users_nothing_but_a_moment(two, demo):
-    users = users_of_each_gateway(demo)
-    (gateway, user), (_, other) = users.items()
+    gateway, user, other = origin_and_users(demo)
     ann, bob = two("killed-gateway", user, other)
     ann.say("before")
     bob.until(lambda seen: seen.said)
@@ -169,9 +183,10 @@ def test_a_killed_gateway_costs_its_users_nothing_but_a_moment(two, demo):
 
 
 def test_a_message_sent_while_the_gateway_is_dead_arrives_once(two, demo):
-    users = users_of_each_gateway(demo)
-    (gateway, user), (_, other) = users.items()
+    gateway, user, other = origin_and_users(demo)
     ann, bob = two("pending", user, other)
+    ann.click("#show-panel")
+    assert not ann.find("#panel").is_displayed()
     demo.kill(gateway)
     ann.until(lambda seen: seen.state != "open")
     ann.say("into the dark")
@@ -184,8 +199,7 @@ def test_a_message_sent_while_the_gateway_is_dead_arrives_once(two, demo):
 
 
 def test_gateways_are_added_and_stopped_with_buttons_and_users_move(two, demo):
-    users = users_of_each_gateway(demo)
-    (gateway, user), (_, other) = users.items()
+    gateway, user, other = origin_and_users(demo)
     ann, bob = two("buttons", user, other)
     before = set(demo.names("gateway"))
     bob.click("[data-do=add][data-node=gateway]")
