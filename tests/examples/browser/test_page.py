@@ -8,6 +8,11 @@ from urllib.request import urlopen
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+_WATCH_STATE = """
+const element = document.getElementById("connection");
+window.states = [];
+new MutationObserver(() => window.states.push(element.dataset.state)).observe(element, { attributes: true });
+"""
 HOSTILE = "<img src=x onerror=window.hit=1>"
 
 
@@ -201,6 +206,7 @@ def test_a_message_sent_while_the_gateway_is_dead_arrives_once(two, demo):
 def test_gateways_are_added_and_stopped_with_buttons_and_users_move(two, demo):
     gateway, user, other = origin_and_users(demo)
     ann, bob = two("buttons", user, other)
+    ann.run(_WATCH_STATE)
     before = set(demo.names("gateway"))
     bob.click("[data-do=add][data-node=gateway]")
     bob.until(lambda seen: "has joined" in seen.notice)
@@ -215,6 +221,7 @@ def test_gateways_are_added_and_stopped_with_buttons_and_users_move(two, demo):
     after = bob.until(lambda seen: [user, "moved"] in seen.said)
     # Nobody saw ann go and come: there was word of her typing, and her message.
     assert after.counts["events"] == before.counts["events"] + 2
+    assert set(ann.run("return window.states")) == {"connecting", "open"}
     for page in (ann, bob):
         seen = page.until(lambda seen: seen.state == "open" and not seen.pending)
         assert seen.counts["snapshots"] == 1
@@ -296,8 +303,9 @@ def test_nothing_is_wider_than_a_phone(pages, view):
 
 _CONTRASTS = """
 // The contrast of each text that is seen with what is behind it, as WCAG has it; those that fall short.
+const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
 const rgb = (text) => {
-  const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  canvas.clearRect(0, 0, 1, 1);
   canvas.fillStyle = text;
   canvas.fillRect(0, 0, 1, 1);
   return [...canvas.getImageData(0, 0, 1, 1).data];
