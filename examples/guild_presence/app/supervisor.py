@@ -72,8 +72,9 @@ class Supervisor:
 
     @property
     def urls(self) -> dict[str, str]:
-        """Where each gateway serves, by its name."""
-        return {name: self._processes[name].said for name in self._names_of("gateway")}
+        """Where each gateway serves, by its name, the first that was started first."""
+        names = sorted(self._names_of("gateway"), key=lambda name: (len(name), name))
+        return {name: self._processes[name].said for name in names}
 
     @property
     def names(self) -> list[str]:

@@ -3,7 +3,7 @@
 
 import { candidates, remember } from "./gateways.js";
 
-const ANSWER_MS = 3000;
+const ANSWER_MS = 5000;
 const OPEN_MS = 5000;
 const WAIT_MIN_MS = 250;
 const WAIT_MAX_MS = 8000;
@@ -87,7 +87,7 @@ export class Connection {
   /** Live with a socket to the gateway until it ends: {code, reason, ready: were we in, move: where to go on}. */
   #live(url) {
     this.onstate("connecting", url);
-    const old = this.#socket; // one that we move away from is there until the new one is open
+    const old = this.#socket; // one that we move away from stays until we are in, so that nobody sees us go
     const socket = new WebSocket(this.#address(url));
     this.#socket = socket;
     this.#heard = true;
@@ -101,10 +101,7 @@ export class Connection {
         old?.close();
         resolve({ ...end, ready });
       };
-      socket.onopen = () => {
-        clearTimeout(late);
-        old?.close();
-      };
+      socket.onopen = () => clearTimeout(late);
       socket.onclose = ({ code, reason }) => this.#finish({ code, reason });
       socket.onmessage = ({ data }) => {
         this.#heard = true;
@@ -114,6 +111,7 @@ export class Connection {
         if (what === "gap") return this.#finish({ code: 0 });
         if (ready || (what !== "snapshot" && what !== "resumed")) return;
         ready = true;
+        old?.close();
         this.onstate("open", url);
       };
     });

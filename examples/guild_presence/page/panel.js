@@ -41,7 +41,7 @@ export class Panel {
   #figures({ deliveries_per_s: deliveries, events_per_s: events, handoffs_per_event: handoffs }) {
     write(byId("deliveries"), rate(deliveries));
     write(byId("events"), rate(events));
-    write(byId("handoffs"), ratio(handoffs));
+    if (handoffs !== null) write(byId("handoffs"), handoffs.toFixed(2));
     this.history.push(deliveries);
     if (this.history.length > HISTORY) this.history.shift();
     const top = Math.max(10, ...this.history);
@@ -95,14 +95,10 @@ function holds(node) {
 
 function works(node) {
   const rates = [`${rate(node.deliveries_per_s)} deliveries/s`, `${rate(node.events_per_s)} events/s`];
-  if (node.handoffs_per_event !== null) rates.push(`${ratio(node.handoffs_per_event)} sends/event`);
+  if (node.handoffs_per_event !== null) rates.push(`${node.handoffs_per_event.toFixed(2)} sends/event`);
   return rates.join(" · ");
 }
 
 function rate(value) {
   return value >= 100 ? Math.round(value).toLocaleString("en") : value.toFixed(1);
-}
-
-function ratio(value) {
-  return value === null ? "–" : value.toFixed(2);
 }

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import threading
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 import pytest
@@ -30,7 +31,9 @@ _ARGUMENTS = (
     "disable-dev-shm-usage",
     "window-size=1280,800",
 )
-_START_S = 60
+NODE_DOWN_AFTER_S = 3.0
+"""More than the application waits: on a machine that is busy with other tests a node may be silent for a second."""
+_DONE_S = 60
 
 
 class Demo:
@@ -38,23 +41,29 @@ class Demo:
 
     def __init__(self):
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._live(),))
+        self._started = Future()
+        self._ended = asyncio.Event()
 
     def __enter__(self):
         self._thread.start()
-        self.app = Supervisor(gateways=2, guild_nodes=2, port=0)
-        try:
-            self._do(self.app.__aenter__())
-        except BaseException:
-            self._end()
-            raise
+        self.app = self._started.result()
         return self
 
     def __exit__(self, *_):
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join()
+        self._loop.close()
+
+    async def _live(self):
         try:
-            self._do(self.app.__aexit__(None, None, None))
-        finally:
-            self._end()
+            async with Supervisor(gateways=2, guild_nodes=2, port=0, node_down_after_s=NODE_DOWN_AFTER_S) as app:
+                self._started.set_result(app)
+                await self._ended.wait()
+        except BaseException as error:
+            if self._started.done():
+                raise
+            self._started.set_exception(error)
 
     def add(self, kind):
         return self._do(self.app.add(kind))
@@ -78,12 +87,7 @@ class Demo:
                 self.add(kind)
 
     def _do(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_S)
-
-    def _end(self):
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_DONE_S)
 
 
 @pytest.fixture(scope="module")

@@ -27,12 +27,12 @@ return {
   online: names("online"),
   idle: names("idle"),
   offline: names("offline"),
-  said: all(".said:not(.pending)", (line) => [line.querySelector(".name").textContent, line.querySelector(".text").textContent]),
+  said: all(".said:not(.pending)", (line) => [".name", ".text"].map((part) => line.querySelector(part).textContent)),
   pending: all(".said.pending .text", (element) => element.textContent),
   notes: all(".note", (element) => element.textContent),
   typing: text("typing"),
   notice: text("notice"),
-  counts: Object.fromEntries(all("#sequence div", (pair) => [pair.children[0].textContent, Number(pair.children[1].textContent)])),
+  counts: Object.fromEntries(all("#sequence div", ({ children: [of, count] }) => [of.textContent, +count.textContent])),
   nodes: Object.fromEntries(all(".node", (card) => [card.dataset.name, card.dataset.state])),
   rings: all(".legend .name", (element) => element.textContent),
   ours: Object.fromEntries(all(".node", (card) => [card.querySelector(".ours").textContent, card.dataset.name])),
@@ -50,8 +50,7 @@ class Page:
 
     def there(self):
         """Switch to it; give the browser."""
-        if self._driver.current_window_handle != self._handle:
-            self._driver.switch_to.window(self._handle)
+        self._driver.switch_to.window(self._handle)
         return self._driver
 
     def visit(self, **address):
@@ -63,7 +62,7 @@ class Page:
     def enter(self, user, guild):
         """Open it as a user in a guild, and wait until that is so."""
         self.visit(user=user, guild=guild)
-        self.until(lambda seen: seen.state == "open" and user in seen.online)
+        self.until(lambda seen: seen.state == "open")
         return self
 
     def seen(self):

@@ -136,8 +136,8 @@ def test_one_change_among_a_thousand_members_moves_one_row(run):
         watch.observe(document.getElementById("members"), { childList: true, subtree: true });
         hear(event(1, "PRESENCE_UPDATE", { members: [["user500", "idle"]] }));
         drawMembers(guild);
-        const rows = watch.takeRecords().filter(({ target }) => target.tagName === "UL");
-        return [drawn, rows.map(({ target, addedNodes, removedNodes }) => [target.id, addedNodes.length, removedNodes.length])];
+        const moved = watch.takeRecords().filter(({ target }) => target.tagName === "UL");
+        return [drawn, moved.map((one) => [one.target.id, one.addedNodes.length, one.removedNodes.length])];
     """)
     assert drawn == 1000
     assert changes == [["online", 0, 1], ["idle", 1, 0]]
@@ -165,7 +165,7 @@ def test_a_message_that_came_is_drawn_without_touching_the_others(run):
         watch.observe(list, { childList: true });
         hear(said(3, "bob", "c"));
         drawMessages(guild);
-        return [first, watch.takeRecords().map(({ addedNodes, removedNodes }) => [addedNodes.length, removedNodes.length])];
+        return [first, watch.takeRecords().map((one) => [one.addedNodes.length, one.removedNodes.length])];
     """)
     assert first == ["a", "b"]
     assert changes == [[1, 0]]
