@@ -74,8 +74,10 @@ class Guild(manifold.Actor):
         guilds_here.enter(self._name)
 
     def on_stop(self) -> None:
-        """Give the audience back."""
+        """Give the audience back, and leave no timer behind."""
         self._audience.close()
+        if self._emptied is not None:
+            self._emptied.cancel()
         guilds_here.leave(self._name)
 
     # From one node to another.

@@ -44,6 +44,10 @@ class Pulse(manifold.Actor):
         """Begin."""
         self._beat()
 
+    def on_stop(self) -> None:
+        """Leave no timer behind, which would miss the node."""
+        self._next.cancel()
+
     def on_receive(self, message: dict[str, Any]) -> Any:
         """Beat; or answer {"op": "counts"} with the node's counts."""
         if message["op"] == "counts":
@@ -62,7 +66,7 @@ class Pulse(manifold.Actor):
         with suppress(manifold.Overloaded):
             manifold.send(OVERVIEW, {"op": "beat", "beat": beat})
             self._sent += 1
-        manifold.send_after(PULSE_S, self.pid, {"op": "tick"})
+        self._next = manifold.send_after(PULSE_S, self.pid, {"op": "tick"})
 
 
 async def start_pulse(node: manifold.Node, *about: Any) -> None:
@@ -99,8 +103,9 @@ class Overview(manifold.Actor):
         self._tick()
 
     def on_stop(self) -> None:
-        """Give the audience back."""
+        """Give the audience back, and leave no timer behind."""
         self._looking.close()
+        self._next.cancel()
 
     def on_receive(self, message: dict[str, Any]) -> None:
         """Take a beat, or a session that looks or looks away, or word that a node is being stopped; or tell all."""
@@ -129,7 +134,7 @@ class Overview(manifold.Actor):
         if self._looking:
             with suppress(manifold.Overloaded):
                 manifold.send(self._looking, self._overview())
-        manifold.send_after(PULSE_S, self.pid, {"op": "tick"})
+        self._next = manifold.send_after(PULSE_S, self.pid, {"op": "tick"})
 
     def _overview(self) -> dict[str, Any]:
         up = set(self.node.nodes())
