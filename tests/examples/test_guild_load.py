@@ -167,8 +167,9 @@ async def test_a_crowd(gateways: Gateways) -> None:
     assert_flawless(report)
     assert report.connected == report.users == len(crowd.members) == 40
     assert report.reconnects == 0
-    assert report.events > 50  # each act is one, and so is the coming of the first
-    assert report.deliveries >= 50
+    # A message is always one, and so is the coming of the first; changes of status may share one.
+    assert report.events > len(crowd.sent) > 0
+    assert report.deliveries > len(crowd.latencies) >= len(crowd.sent)
 
 
 async def test_a_crowd_sees_what_is_lost(gateways: Gateways, monkeypatch: pytest.MonkeyPatch) -> None:

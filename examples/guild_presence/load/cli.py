@@ -35,7 +35,9 @@ of chat logs, one guild each, and do what the logs say; the deliveries are compa
 EPILOG = """\
 Exit status: 0 all went well, 1 something was lost, doubled or out of order, or somebody was not served, 2 bad input."""
 
-URL = "use the application that runs there, such as http://127.0.0.1:8000 (default: start one)"
+URL = """\
+use the application that runs there, such as http://127.0.0.1:8000 (default: start one); then `nodes` and `handoffs` in
+the figures of logs are null"""
 SECONDS = "how long they do so, from when all are connected (default: 10)"
 RATE = "messages, typing and changes of status a second, of all users together (default: 50)"
 LOG = "IRC logs to replay through the application, a guild each, as fast as it goes"

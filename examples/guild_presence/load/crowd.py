@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Crowd", "Plan"]
 
-_SETTLE_S = 30.0
+_SETTLE_S = 60.0
 _LOOK_S = 0.05
 _CLOSE_S = 10.0
 # Of 100 acts so many are each of these.
