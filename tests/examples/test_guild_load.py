@@ -215,6 +215,16 @@ async def test_gateways_that_come_and_go_move_users_who_miss_nothing(app: Superv
     assert report.reconnects == report.resumed > 0
 
 
+async def test_guild_nodes_that_come_and_go_take_over_all_that_guilds_know(app: Supervisor, gateways: Gateways) -> None:
+    async def come_and_go(_crowd: Crowd) -> None:
+        await app.stop(await app.add("guilds"))
+
+    report, crowd = await crowd_of(Plan(users=40, guilds=12, rate=60), gateways, 2.0, come_and_go)
+    assert_flawless(report)
+    assert report.reconnects == 0
+    assert all(len(member.spans) == 1 for member in crowd.members)
+
+
 async def test_a_guild_node_that_is_killed_has_its_guilds_begin_afresh(app: Supervisor, gateways: Gateways) -> None:
     name = await app.add("guilds")
 

@@ -77,15 +77,15 @@ class Members(Generic[D]):
         """Give every user with their status."""
         return [[user, self.status(user) or OFFLINE] for user in self._devices]
 
-    def state(self) -> list[tuple[str, dict[D, str]]]:
-        """Give all there is, as a message can hold it."""
-        return [(user, dict(devices)) for user, devices in self._devices.items()]
+    def state(self) -> list[tuple[str, list[tuple[D, str]]]]:
+        """Give all there is, as a message can hold it: a device may be a PID, which is no key there."""
+        return [(user, list(devices.items())) for user, devices in self._devices.items()]
 
-    def restore(self, state: list[tuple[str, dict[D, str]]]) -> None:
+    def restore(self, state: list[tuple[str, list[tuple[D, str]]]]) -> None:
         """Go on with what `state` gave."""
         for user, devices in state:
             self._devices[user] = {}
-            for device, status in devices.items():
+            for device, status in devices:
                 self.put(device, user, status)
             if not devices:
                 self._offline[user] = None
