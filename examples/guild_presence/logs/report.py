@@ -56,8 +56,9 @@ class Report:
 
     guilds: list[GuildReport] = field(default_factory=list)
     seconds: float = 0.0
-    nodes: int = 1
-    handoffs: int = 0
+    nodes: int | None = 1
+    """None, as for `handoffs`: nobody can tell."""
+    handoffs: int | None = 0
     troubles: list[str] = field(default_factory=list)
     """What went wrong with nodes."""
 
@@ -76,7 +77,7 @@ class Report:
         well = all(not guild.faults and guild.deliveries == guild.deliveries_expected for guild in self.guilds)
         return well and not self.troubles
 
-    def as_json(self) -> dict[str, int | float]:
+    def as_json(self) -> dict[str, int | float | None]:
         """Give the figures under their public names."""
         return {
             "guilds": len(self.guilds),
@@ -90,7 +91,8 @@ class Report:
 
 def headline(report: Report) -> str:
     """Say in one line how much it was and how fast it went."""
-    where = f" on {report.nodes} nodes, with {report.handoffs:,} hand-offs between them" if report.nodes > 1 else ""
+    several = report.nodes is not None and report.nodes > 1
+    where = f" on {report.nodes} nodes, with {report.handoffs:,} hand-offs between them" if several else ""
     return (
         f"{report.total('deliveries'):,} deliveries of {report.total('events'):,} events "
         f"in {report.seconds:,.3f} s: {report.deliveries_per_s:,.0f} a second{where}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["guild_lines", "guild_sizes", "make_up"]
+__all__ = ["guild_lines", "guild_sizes", "make_up", "make_up_text"]
 
 _WORDS = ("hello", "anyone", "there", "how", "do", "i", "install", "this", "thanks", "that", "worked", "try")
 _LINES_PER_MINUTE = 12
@@ -48,6 +48,11 @@ def guild_lines(size: int, lines: int, random: Random) -> Iterator[str]:
         yield _line(nicks, present, f"[{at // 60:02}:{at % 60:02}]", random)
 
 
+def make_up_text(random: Random) -> str:
+    """Say something."""
+    return " ".join(random.choices(_WORDS, k=random.randint(1, 12)))
+
+
 def _line(nicks: list[str], present: set[str], clock: str, random: Random) -> str:
     who = random.randrange(len(nicks))
     nick = nicks[who]
@@ -55,7 +60,7 @@ def _line(nicks: list[str], present: set[str], clock: str, random: Random) -> st
     if what == "c":
         present ^= {nick}
         return f"=== {nick} has {'joined' if nick in present else 'left'} #made-up"
-    text = " ".join(random.choices(_WORDS, k=random.randint(1, 12)))
+    text = make_up_text(random)
     if what == "a":
         return f"{clock}  * {nick} {text}"
     present.add(nick)

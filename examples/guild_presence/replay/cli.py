@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import secrets
 import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from examples.guild_presence.logs.log import BadLogError, read_lines
+from examples.guild_presence.arguments import Parser, positive, read_logs, up_to, whole
+from examples.guild_presence.logs.log import BadLogError
 from examples.guild_presence.logs.report import as_text, verdict
 from examples.guild_presence.logs.traffic import make_up
 from examples.guild_presence.replay.cluster import ClusterError
@@ -26,7 +25,7 @@ except ImportError:  # rich is not installed
     display = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
     from typing import TextIO
 
@@ -55,12 +54,6 @@ nats://host:port: the nodes meet over that server of NATS; nats: over one that i
 MADE_UP = {"guilds": 12, "users": 2000, "lines": 10_000}
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line, without the usage."""
-        self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the replay that the arguments ask for; gives the exit status."""
     parser = _make_parser()
@@ -80,54 +73,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if report.flawless else 1
 
 
-def _make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROG, description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
+def _make_parser() -> Parser:
+    parser = Parser(prog=PROG, description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
     add = parser.add_argument
     add("--log", metavar="FILE", type=Path, nargs="+", action="extend", help=LOG)
-    add("--repeat", metavar="N", type=_count(10**9), default=1, help=REPEAT)
-    add("--speed", metavar="X", type=_speed, help=SPEED)
+    add("--repeat", metavar="N", type=up_to(10**9), default=1, help=REPEAT)
+    add("--speed", metavar="X", type=positive, help=SPEED)
     add("--list", action="store_true", help="send to plain lists of PIDs instead of an Audience")
-    add("--nodes", metavar="N", type=_count(32), default=1, help=NODES)
-    add("--workers", metavar="N", type=_count(1024), help=WORKERS)
+    add("--nodes", metavar="N", type=up_to(32), default=1, help=NODES)
+    add("--workers", metavar="N", type=up_to(1024), help=WORKERS)
     add("--worker-kind", choices=("thread", "loop", "process"), default="thread", help=WORKER_KIND)
     add("--transport", metavar="URL", type=_servers, help=TRANSPORT)
     add("--json", action="store_true", help="print the figures as one JSON object, last and alone on stdout")
     add = parser.add_argument_group("without --log, guilds and traffic are made up").add_argument
-    add("--guilds", metavar="N", type=_count(10**5), help=f"how many (default: {MADE_UP['guilds']})")
-    add("--users", metavar="N", type=_count(10**7), help=USERS)
-    add("--lines", metavar="N", type=_count(10**8), help=LINES)
-    add("--seed", metavar="N", type=_whole, default=1, help="the same seed, the same traffic (default: 1)")
+    add("--guilds", metavar="N", type=up_to(10**5), help=f"how many (default: {MADE_UP['guilds']})")
+    add("--users", metavar="N", type=up_to(10**7), help=USERS)
+    add("--lines", metavar="N", type=up_to(10**8), help=LINES)
+    add("--seed", metavar="N", type=whole, default=1, help="the same seed, the same traffic (default: 1)")
     return parser
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        msg = f"must be a whole number, not {text!r}"
-        raise argparse.ArgumentTypeError(msg) from None
-
-
-def _count(most: int) -> Callable[[str], int]:
-    def count(text: str) -> int:
-        number = _whole(text)
-        if not 1 <= number <= most:
-            msg = f"must be from 1 to {most}, not {text}"
-            raise argparse.ArgumentTypeError(msg)
-        return number
-
-    return count
-
-
-def _speed(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not (math.isfinite(number) and number > 0):
-        msg = f"must be a number above 0, not {text!r}"
-        raise argparse.ArgumentTypeError(msg)
-    return number
 
 
 def _servers(text: str) -> str:
@@ -152,17 +115,7 @@ def _guilds(options: argparse.Namespace) -> dict[str, list[str]]:
     if given:
         msg = f"--{next(iter(given))} is for made-up traffic and does not go with --log"
         raise argparse.ArgumentTypeError(msg)
-    guilds: dict[str, list[str]] = {}
-    for path in options.log:
-        guilds[_new_name(path, guilds)] = read_lines(path)
-    return guilds
-
-
-def _new_name(path: Path, taken: Container[str]) -> str:
-    """Name a guild after its file; printable, whatever bytes the file's name is made of."""
-    name = path.stem.encode(errors="replace").decode()
-    numbered = (f"{name} ({number})" for number in count(2))
-    return name if name not in taken else next(other for other in numbered if other not in taken)
+    return read_logs(options.log)
 
 
 @contextmanager
