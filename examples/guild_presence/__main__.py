@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] in (["-h"], ["--help"]):
         print(_HELP, end="")
         return 0
+    if words and words[0] not in _VERBS and not words[0].startswith("-"):
+        print(f"guild_presence: there is no verb {words[0]!r} (see --help)", file=sys.stderr)
+        return 2
     verb = words.pop(0) if words and words[0] in _VERBS else "replay"
     return int(import_module(_VERBS[verb]).main(words))
 

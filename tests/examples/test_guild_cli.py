@@ -150,6 +150,18 @@ def test_bad_input(tmp_path: Path, log: Path, arguments: list[str], complaint: s
     assert done.stderr.count("\n") == 1
 
 
+def test_help_names_the_verbs() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    assert all(f"\n  {verb} " in done.stdout for verb in ("serve", "load", "replay"))
+
+
+def test_a_verb_that_there_is_not() -> None:
+    done = run("sreve")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "guild_presence: there is no verb 'sreve' (see --help)\n"
+
+
 def test_help_says_how_replays_begin() -> None:
     done = run("replay", "--help")
     assert done.returncode == 0
