@@ -111,7 +111,7 @@ class Crowd:
 
     async def _settle(self) -> None:
         end = time.perf_counter() + _SETTLE_S
-        while not all(map(_agree, self._guilds.values())) and time.perf_counter() < end:  # noqa: ASYNC110 - rarely
+        while not all(map(_agree, self._guilds.values())) and time.perf_counter() < end:  # noqa: ASYNC110 - else each delivery had to tell
             await asyncio.sleep(_LOOK_S)
         unanswered = sum(len(member.unanswered) for member in self.members)
         if unanswered:
@@ -188,7 +188,7 @@ class Member(Client):
 
 
 def _sizes(plan: Plan, random: Random) -> Iterator[int]:
-    """Give sizes that add up to the users, also where there are more guilds than a user for each would fill."""
+    """Give sizes that add up to the users, also where chance would have left a guild empty."""
     left = plan.users
     for size in guild_sizes(plan.guilds, plan.users, random):
         yield min(size, left)
