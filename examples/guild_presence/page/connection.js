@@ -1,7 +1,7 @@
 // One user's socket: finds its gateway, and finds it again whenever it is gone or has changed.
 // The one rule: one socket at a time is listened to, and a new one goes on exactly where that one ended.
 
-import { candidates, remember } from "./gateways.js";
+import { candidates, reachable, remember } from "./gateways.js";
 
 const ANSWER_MS = 5000;
 const OPEN_MS = 5000;
@@ -77,8 +77,9 @@ export class Connection {
       if (this.#over) return null;
       if (answer?.error) return this.#end(answer.error);
       if (answer) {
-        remember(answer.url, answer.gateway);
-        return answer.url;
+        const url = reachable(answer.url);
+        remember(url, answer.gateway);
+        return url;
       }
     }
     return null;
@@ -106,7 +107,7 @@ export class Connection {
       socket.onmessage = ({ data }) => {
         this.#heard = true;
         const event = JSON.parse(data);
-        if (event.t === "MOVE") return this.#finish({ move: event.url });
+        if (event.t === "MOVE") return this.#finish({ move: reachable(event.url) });
         const what = this.onevent(event);
         if (what === "gap") return this.#finish({ code: 0 });
         if (ready || (what !== "snapshot" && what !== "resumed")) return;

@@ -20,6 +20,13 @@ function store() {
   }
 }
 
+/** A gateway's address as it can be reached from here: one that serves on every address of its machine names none. */
+export function reachable(url) {
+  const address = new URL(url);
+  if (["0.0.0.0", "[::]"].includes(address.hostname)) address.hostname = location.hostname;
+  return address.origin;
+}
+
 /** Remember a gateway that was named to us. */
 export function remember(url, name) {
   if (known.get(url) === name) return;
@@ -32,7 +39,7 @@ export function learn(nodes) {
   const up = nodes.filter((node) => node.role === "gateway" && node.state === "up" && node.url);
   if (up.length === 0) return;
   known.clear();
-  for (const { url, name } of up) known.set(url, name);
+  for (const { url, name } of up) known.set(reachable(url), name);
   store();
 }
 
