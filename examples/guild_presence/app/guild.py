@@ -11,6 +11,7 @@ import secrets
 import time
 from collections import deque
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import manifold
@@ -165,10 +166,15 @@ class Guild(manifold.Actor):
 
     def _message(self, message: Message) -> None:
         user, nonce = self._members.user_of(message["session"]), message["nonce"]
-        if nonce is not None and any(said["nonce"] == nonce and said["user"] == user for said in self._messages):
+        if nonce is not None and self._has_said(user, nonce):
             return
         said = {"user": user, "text": message["text"], "at": time.time(), "nonce": nonce}
         self._messages.append(self._tell("MESSAGE_CREATE", **said))
+
+    def _has_said(self, user: str | None, nonce: str) -> bool:
+        """Whoever goes on after a break sends again what has not come back: it may be as far back as that break."""
+        known = chain(self._recent, self._messages)
+        return any(event.get("nonce") == nonce and event["user"] == user for event in known)
 
     def _typing(self, message: Message) -> None:
         self._tell("TYPING_START", user=self._members.user_of(message["session"]))

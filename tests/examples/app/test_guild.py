@@ -168,6 +168,15 @@ def test_a_nonce_counts_once_for_its_user(lobby: Lobby) -> None:
     assert said == [("ann", "1"), ("bob", "1"), ("ann", None), ("ann", None), ("ann", "2")]
 
 
+def test_a_nonce_is_known_for_as_long_as_one_can_go_on(lobby: Lobby) -> None:
+    (ann,) = lobby.join("ann")
+    lobby.say(ann, "message", text="once", nonce="1")
+    lobby.messages(ann, *map(str, range(RECENT_MAX - 2)))
+    lobby.say(ann, "message", text="once", nonce="1")
+    lobby.settle()
+    assert [event["text"] for event in events(ann) if event.get("nonce") == "1"] == ["once"]
+
+
 def test_knocking_again_changes_nothing(lobby: Lobby) -> None:
     (ann,) = lobby.join("ann")
     lobby.knock((ann, "ann"), (ann, "ann"))
