@@ -100,8 +100,9 @@ def demo():
 def browser(tmp_path_factory):
     """A Chromium with a profile of its own. Without one the tests are skipped, unless it is required."""
     programs = [shutil.which("chromium"), shutil.which("chromedriver")]
-    if not all(programs) and os.environ.get(REQUIRED) != "required":
-        pytest.skip("chromium and chromedriver are not installed; on Debian: apt-get install chromium chromium-driver")
+    if not all(programs):
+        give_up = pytest.fail if os.environ.get(REQUIRED) == "required" else pytest.skip
+        give_up("chromium and chromedriver are not installed; on Debian: apt-get install chromium chromium-driver")
     with _started(*programs, tmp_path_factory.mktemp("profile")) as driver:
         yield driver
 
