@@ -6,10 +6,12 @@ import asyncio
 import itertools
 import json
 import os
+import socket
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 from websockets.asyncio.client import connect
@@ -221,3 +223,18 @@ def children_of(pid: int) -> list[int]:
             if parent == pid:
                 found.append(int(entry.name))
     return found
+
+
+async def connect_raw(url: str) -> socket.socket:
+    """Open a WebSocket that never reads on: its buffer is as small as the system lets it be."""
+    parts = urlsplit(url)
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(raw, (parts.hostname, parts.port))
+    asked = f"GET {parts.path or '/'}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: Upgrade\r\n"
+    key = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    await loop.sock_sendall(raw, (asked + key).encode())
+    assert b" 101 " in await loop.sock_recv(raw, 100)
+    return raw
