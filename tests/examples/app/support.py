@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import httpx
+import uvicorn
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+
+from examples.guild_presence.app.protocol import OP_MAX_BYTES
+from examples.guild_presence.app.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -238,3 +242,26 @@ async def connect_raw(url: str) -> socket.socket:
     await loop.sock_sendall(raw, (asked + key).encode())
     assert b" 101 " in await loop.sock_recv(raw, 100)
     return raw
+
+
+@asynccontextmanager
+async def served(application: Any) -> AsyncIterator[str]:
+    """Serve an ASGI application on this loop, its sockets as wires; give the URL."""
+    config = uvicorn.Config(
+        application,
+        interface="asgi3",
+        loop="none",
+        ws=Wire,
+        ws_per_message_deflate=False,
+        ws_max_size=OP_MAX_BYTES,
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    listening = socket.create_server(("127.0.0.1", 0))
+    serving = asyncio.create_task(server._serve([listening]))
+    await until(lambda: server.started)
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    await serving

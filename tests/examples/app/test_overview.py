@@ -78,8 +78,14 @@ async def test_a_node_that_beats_is_up_and_its_figures_are_rates(node: manifold.
 def test_a_node_that_died_is_shown_for_a_while(node: manifold.Node, monkeypatch: pytest.MonkeyPatch) -> None:
     overview, looks = look(node)
     beat = {
-        **{"name": "gateway-1", "id": "gateway-1@dead", "role": "gateway", "url": "http://there", "pid": 1},
-        **{"sessions": 7, "guilds": [], "guild_count": 0},
+        "name": "gateway-1",
+        "id": "gateway-1@dead",
+        "role": "gateway",
+        "url": "http://there",
+        "pid": 1,
+        "sessions": 7,
+        "guilds": [],
+        "guild_count": 0,
         "figures": {"delivered": 5, "events": 0, "event_handoffs": 0},
     }
     node.send(overview, {"op": "beat", "beat": beat})

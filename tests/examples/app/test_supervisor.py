@@ -12,7 +12,7 @@ import pytest_asyncio
 import manifold
 from examples.guild_presence.app import supervisor
 from examples.guild_presence.app.supervisor import StartError, Supervisor
-from tests.examples.app.support import Client, Clients, clients_of, is_alive, until
+from tests.examples.app.support import Client, Clients, clients_of, connect_raw, is_alive, socket_url, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -163,6 +163,42 @@ async def test_a_bogus_place_gives_a_snapshot(clients: Clients, guild: str, epoc
     bob = await clients.open("bob", guild, since=(ann.got[0]["epoch"] if epoch == 1 else epoch, seq))
     await ann.say("message", text="hi")
     assert [bob.got[0]["t"], (await bob.hear("MESSAGE_CREATE"))["text"]] == ["SNAPSHOT", "hi"]
+
+
+async def test_garbage_is_refused_and_the_session_goes_on(clients: Clients, guild: str) -> None:
+    ann, bob = await clients.open("ann", guild), await clients.open("bob", guild)
+    garbage = [
+        "",
+        "{",
+        "[]",
+        '{"op": "fly"}',
+        '{"op": ["message"]}',
+        b"\x00\xff",
+        '{"op": "message", "text": "\\ud83d"}',
+    ]
+    for text in garbage:
+        await ann.send_text(text)
+    await ann.until(lambda: len(ann.of("ERROR")) == len(garbage))
+    await ann.say("message", text="after all")
+    await bob.hear("MESSAGE_CREATE", text="after all")
+    assert bob.of("ERROR") == []
+
+
+async def test_who_does_not_read_is_cut_off_and_the_others_go_on(clients: Clients, app: Supervisor, guild: str) -> None:
+    ann, bob = [await clients.open(user, guild, via="gateway-1") for user in ("ann", "bob")]
+    slow = await connect_raw(socket_url(app.urls["gateway-1"], "slow", guild))
+    await bob.hear("JOIN", members=[["slow", "online"]])
+    slowest, number = 0.0, 0
+    while not bob.of("PRESENCE_UPDATE"):
+        at, text = asyncio.get_running_loop().time(), f"{number} ".ljust(2000, "\U0001f600")
+        await ann.say("message", text=text)
+        await bob.until(lambda: len(bob.texts) > number)  # noqa: B023 - waited for here
+        slowest, number = max(slowest, asyncio.get_running_loop().time() - at), number + 1
+        assert number < 5000
+    assert bob.of("PRESENCE_UPDATE")[0]["members"] == [["slow", "offline"]]
+    print(f"cut off after {number} messages; slowest for another {slowest:.3f} s")
+    assert slowest < 2.0
+    slow.close()
 
 
 # What the page's panel shows, and what it does.

@@ -1,21 +1,19 @@
-"""Frames on real sockets: made once for all, in order, a write a turn; who does not read is cut off, and delays nobody."""
+"""Frames on real sockets: made once for all, in order, a write a turn; who does not read is cut off."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import uvicorn
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from examples.guild_presence.app.wire import UNREAD_MAX_BYTES, Frames, Wire
-from tests.examples.app.support import PATIENCE_S, connect_raw, until
+from tests.examples.app.support import PATIENCE_S, connect_raw, served, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,18 +46,9 @@ class Sockets:
 @pytest.fixture
 async def sockets() -> AsyncIterator[Sockets]:
     sockets = Sockets()
-    config = uvicorn.Config(
-        sockets.serve, interface="asgi3", loop="none", ws=Wire, ws_per_message_deflate=False, lifespan="off", log_config=None,
-        timeout_graceful_shutdown=1,
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    listening = socket.create_server(("127.0.0.1", 0))
-    sockets.url = f"ws://127.0.0.1:{listening.getsockname()[1]}"
-    serving = asyncio.create_task(server._serve([listening]))
-    await until(lambda: server.started)
-    yield sockets
-    server.should_exit = True
-    await serving
+    async with served(sockets.serve) as url:
+        sockets.url = url.replace("http", "ws")
+        yield sockets
 
 
 class Spy:
@@ -78,7 +67,12 @@ class Spy:
         return getattr(self._transport, name)
 
 
-MESSAGES = [{"t": "A", "text": "é\U0001f600<&\u2028"}, {"t": "B", "text": "b" * 200}, {"t": "C", "text": "c" * 70_000}, {}]
+MESSAGES = [
+    {"t": "A", "text": "é\U0001f600<&\u2028"},
+    {"t": "B", "text": "b" * 200},
+    {"t": "C", "text": "c" * 70_000},
+    {},
+]
 
 
 async def test_a_frame_is_made_once_for_all_and_is_what_was_said(sockets: Sockets) -> None:
