@@ -59,7 +59,7 @@ class Client:
         return self
 
     async def say(self, op: str, **what: Any) -> None:
-        await self._socket.send(json.dumps({"op": op, **what}))
+        await self._socket.send(json.dumps({"op": op, **what}, ensure_ascii=False))
 
     async def send_text(self, text: str | bytes) -> None:
         await self._socket.send(text)

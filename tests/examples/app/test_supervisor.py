@@ -235,7 +235,7 @@ async def test_the_overview(clients: Clients, app: Supervisor, guild: str) -> No
         for index, (_, share) in enumerate(ring):
             assert latest["arcs"][role].count(index) / 360 == pytest.approx(share, abs=0.1)
     assert 1.0 <= shown["handoffs_per_event"] <= 2.5
-    assert shown["deliveries_per_s"] > shown["events_per_s"] > 0
+    assert max(each["deliveries_per_s"] for each in looks.of("OVERVIEW")) > 9  # each event is one for each of the nine
     await looks.say("overview", on=False)
     await looks.say("message", text="end")
     await looks.hear("MESSAGE_CREATE", text="end")
