@@ -269,10 +269,8 @@ class Talk:
 
     async def _talk(self, client: Client) -> None:
         for number in itertools.count():
-            text, before = f"{client.user} {number}", len(client.got)
-            await client.say("message", text=text, nonce=text)
-            self.said[client.user].append(text)
-            await client.hear("MESSAGE_CREATE", after=before, text=text)
+            self.said[client.user].append(f"{client.user} {number}")
+            await client.say_surely(f"{client.user} {number}")
 
     async def go_on(self, more: int = 20) -> None:
         due = {user: len(said) + more for user, said in self.said.items()}
