@@ -40,6 +40,7 @@ class Session(manifold.Actor):
         self._since = since
         self._epoch, self._due = 0, 0  # nothing is due before the guild's welcome
         self._has_left = False
+        self._may_have_lost = False
         self._residence: manifold.MonitorRef | None = None
         self._retry: manifold.Timer | None = None
 
@@ -68,6 +69,7 @@ class Session(manifold.Actor):
                 self._hear(message)
         elif isinstance(message, manifold.Down) and message.ref is self._residence:
             self._residence = None
+            self._may_have_lost |= message.reason != "handed over"
             self._knock()
 
     # From the guild, and from the overview.
@@ -79,6 +81,7 @@ class Session(manifold.Actor):
         elif "welcome" in message:
             self._enter(**message)
         elif message["t"] == "STRANGER":
+            self._may_have_lost = True
             self._knock()
         elif message["t"] == "RENAMED":
             self._user = message["user"]
@@ -111,6 +114,9 @@ class Session(manifold.Actor):
         if not (self._due and is_known):
             self._epoch, self._due = welcome["epoch"], welcome["seq"] + 1
             self._push(self._frame(welcome))
+        elif self._may_have_lost and welcome["t"] == "RESUMED":  # the client shall say again what has not come back
+            self._push(self._frame({**welcome, "seq": self._due - 1}))
+        self._may_have_lost = False
         for event in missed:
             self.on_receive(event)
 

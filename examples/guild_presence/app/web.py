@@ -45,7 +45,13 @@ async def _index(_request: Request) -> Response:
 def _is_of_this_host(request: HTTPConnection) -> bool:
     """Tell whether a page of this host asks, or no page at all: other pages may not use a visitor's browser."""
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).hostname == urlsplit(f"//{request.headers.get('host')}").hostname
+    if origin is None:
+        return True
+    try:
+        page, host = urlsplit(origin).hostname, urlsplit(f"//{request.headers.get('host', '')}").hostname
+    except ValueError:
+        return False
+    return page is not None and page == host
 
 
 class _Find:

@@ -87,8 +87,7 @@ async def _talk(client: Client) -> tuple[list[float], list[float]]:
     try:
         for number in itertools.count():
             sent.append(time.monotonic())
-            await asyncio.shield(client.say("message", text=f"{client.user} {number}", nonce=str(number)))
-            await asyncio.shield(client.until(lambda number=number: len(client.texts) > number))
+            await asyncio.shield(client.say_surely(f"{client.user} {number}"))
             came.append(time.monotonic())
             await asyncio.sleep(0.01)  # a stream, and not as much as there is room for
     except asyncio.CancelledError:
@@ -139,6 +138,25 @@ async def _homes(client: Client) -> dict[str, str]:
     shown = await client.until(lambda: next((each for each in client.of("OVERVIEW")[1:]), None))
     await client.say("overview", on=False)
     return {guild: node["name"] for node in shown["nodes"] for guild in node["guilds"]}
+
+
+async def test_what_was_said_through_a_gateway_that_was_away_for_a_while_is_said_again(
+    clients: Clients, app: Supervisor
+) -> None:
+    guild = next(_GUILDS)
+    ann, bob = [await clients.open(user, guild, via=via) for user, via in (("ann", "gateway-1"), ("bob", "gateway-2"))]
+    await ann.hear("JOIN", members=[["bob", "online"]])
+    os.kill(app.pid("gateway-2"), signal.SIGSTOP)
+    try:
+        saying = asyncio.create_task(bob.say_surely("still here"))
+        await ann.hear("PRESENCE_UPDATE", members=[["bob", "offline"]])
+    finally:
+        os.kill(app.pid("gateway-2"), signal.SIGCONT)
+    await saying
+    await ann.hear("PRESENCE_UPDATE", members=[["bob", "online"]])
+    await ann.hear("MESSAGE_CREATE", text="still here")
+    assert (ann.texts, bob.texts) == (["still here"], ["still here"])
+    assert bob.of("RESUMED")
 
 
 async def test_the_overview_shows_who_was_killed(clients: Clients, app: Supervisor) -> None:

@@ -74,7 +74,7 @@ async def test_a_signal_ends_it_in_order(number: signal.Signals) -> None:
         status, out, err, took = await served.end()
         print(f"ended after {took:.2f} s")
         assert (status, out, err) == (0, "stopping ...\n", "")
-        assert took < 5.0
+        assert took < 15.0  # 1 to 2 s where nothing else runs
         assert [await client.ended() for client in clients] == [1012] * 10
         assert not any(map(is_alive, served.children))
 

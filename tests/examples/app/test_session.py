@@ -166,6 +166,16 @@ def test_a_stranger_comes_back_with_its_status_and_its_name(scene: Scene) -> Non
     assert scene.heard == [{"op": "join", "session": scene.pid, "user": "zoe", "status": "idle", "since": (EPOCH, 101)}]
 
 
+def test_the_client_hears_when_what_it_said_may_be_lost(scene: Scene) -> None:
+    scene.start()
+    resumed = scene.welcome("RESUMED", 101, missed=[event(102), event(103)])
+    scene.tell(scene.snapshot(), event(101), {"t": "STRANGER"}, event(102), resumed, event(104))
+    assert scene.seen == ["SNAPSHOT", 101, 102, "RESUMED", 103, 104]
+    assert scene.wire.pushed[3]["seq"] == 102
+    scene.tell(event(106), scene.welcome("RESUMED", 104, missed=[event(105), event(106)]))  # a gap loses no op
+    assert scene.seen[6:] == [105, 106]
+
+
 def test_when_the_guild_ends_it_knocks_at_the_next_one(scene: Scene) -> None:
     scene.start()
     old, new = spawn(scene.node, 2)
