@@ -11,7 +11,6 @@ import secrets
 import time
 from collections import deque
 from contextlib import suppress
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import manifold
@@ -59,6 +58,7 @@ class Guild(manifold.Actor):
         self._changed: dict[str, str] = {}
         self._recent: deque[Message] = deque(maxlen=RECENT_MAX)
         self._messages: deque[Message] = deque(maxlen=MESSAGES_MAX)
+        self._nonces: dict[tuple[str | None, str], None] = {}  # of the latest messages, the oldest first
         self._emptied: manifold.Timer | None = None
         self._ops: dict[str, Callable[[Message], None]] = {
             "join": self._join,
@@ -92,6 +92,7 @@ class Guild(manifold.Actor):
             "members": self._members.state(),
             "recent": list(self._recent),
             "messages": list(self._messages),
+            "nonces": list(self._nonces),
         }
 
     def on_takeover(self, state: Message) -> None:
@@ -101,6 +102,7 @@ class Guild(manifold.Actor):
         self._epoch, self._seq = state["epoch"], state["seq"]
         self._recent.extend(state["recent"])
         self._messages.extend(state["messages"])
+        self._nonces = dict.fromkeys(state["nonces"])
         self._members.restore(state["members"])
         for session in self._members.devices:
             self._refs[session] = self.monitor(session)
@@ -166,15 +168,19 @@ class Guild(manifold.Actor):
 
     def _message(self, message: Message) -> None:
         user, nonce = self._members.user_of(message["session"]), message["nonce"]
-        if nonce is not None and self._has_said(user, nonce):
+        if nonce is not None and self._is_known(user, nonce):
             return
         said = {"user": user, "text": message["text"], "at": time.time(), "nonce": nonce}
         self._messages.append(self._tell("MESSAGE_CREATE", **said))
 
-    def _has_said(self, user: str | None, nonce: str) -> bool:
-        """Whoever goes on after a break sends again what has not come back: it may be as far back as that break."""
-        known = chain(self._recent, self._messages)
-        return any(event.get("nonce") == nonce and event["user"] == user for event in known)
+    def _is_known(self, user: str | None, nonce: str) -> bool:
+        """Tell whether it was said already: who goes on after a break sends again what has not come back."""
+        if (user, nonce) in self._nonces:
+            return True
+        self._nonces[user, nonce] = None
+        if len(self._nonces) > RECENT_MAX:  # nobody can go on from farther back
+            del self._nonces[next(iter(self._nonces))]
+        return False
 
     def _typing(self, message: Message) -> None:
         self._tell("TYPING_START", user=self._members.user_of(message["session"]))
