@@ -18,6 +18,7 @@ from examples.guild_presence.load.crowd import Crowd, Member, Plan
 from examples.guild_presence.load.gateways import Gateways
 from examples.guild_presence.load.rooms import replay
 from examples.guild_presence.logs.traffic import make_up
+from tests.examples.app.support import until
 from tests.examples.by_hand import count_by_hand
 from tests.examples.replaying import assert_as_by_hand
 from tests.examples.sample_logs import EVERY_CASE, RECIPIENTS
@@ -207,8 +208,10 @@ async def test_a_gateway_that_is_killed_costs_nobody_an_event(app: Supervisor, g
 
 
 async def test_gateways_that_come_and_go_move_users_who_miss_nothing(app: Supervisor, gateways: Gateways) -> None:
-    async def come_and_go(_crowd: Crowd) -> None:
-        await app.stop(await app.add("gateway"))
+    async def come_and_go(crowd: Crowd) -> None:
+        name = await app.add("gateway")
+        await until(lambda: any(member.sockets > 1 for member in crowd.members))  # told to move there
+        await app.stop(name)
 
     report, _ = await crowd_of(Plan(users=40, guilds=3, rate=60), gateways, 2.0, come_and_go)
     assert_flawless(report)

@@ -182,10 +182,10 @@ class Client:
     def _resume(self, event: Event) -> None:
         if (event.epoch, event.seq) != (self.epoch, self.seq):
             self.on_trouble(f"{self.user} was to go on from {self.epoch}/{self.seq}, and does from {event}")
-        self.resumed += 1
         if self._begun.done():  # not the first message on its socket: what was said may be lost
             self._say_again()
         else:
+            self.resumed += 1
             self._begun.set_result(None)
 
     def _on_close(self, code: int) -> None:
