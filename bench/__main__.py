@@ -1,11 +1,13 @@
-"""The command line: `python -m bench local`, `cluster`, `ring`. A subcommand is a function from options to a status."""
+"""The command line: `python -m bench local`, `cluster`, ... A subcommand is a function from options to a status."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +18,18 @@ from bench.cluster import figures as cluster_figures
 from bench.cluster import tables as cluster_tables
 from bench.cores import CORES_SECTIONS, CoresPlan, make_cores_plan
 from bench.machine import facts, load, versions
-from bench.plan import CLUSTER_SECTIONS, RING_SECTIONS, SECTIONS, make_cluster_plan, make_plan, make_ring_plan
+from bench.plan import (
+    CLUSTER_SECTIONS,
+    RING_SECTIONS,
+    SECTIONS,
+    SOCKETS_SECTIONS,
+    Unmeasurable,
+    make_cluster_plan,
+    make_plan,
+    make_ring_plan,
+    make_sockets_plan,
+)
+from bench.websockets import results as sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,6 +76,11 @@ _SUITES = {
     "ring": _Suite(
         {section: ("bench.ring", f"measure_{section}") for section in RING_SECTIONS}, ring.TABLES, ring.figures
     ),
+    "websockets": _Suite(
+        {section: (f"bench.websockets.{section}", "measure") for section in SOCKETS_SECTIONS},
+        sockets.TABLES,
+        sockets.figures,
+    ),
 }
 
 
@@ -76,7 +94,11 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and give the exit status."""
     options = _parser().parse_args(arguments)
-    status: int = options.run(options)
+    try:
+        status: int = options.run(options)
+    except Unmeasurable as why:
+        print(f"\npython -m bench {options.command}: {why}", file=sys.stderr)
+        return 2
     return status
 
 
@@ -91,6 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_options(commands.add_parser("cores", help="what worker processes add, and cost"), CORES_SECTIONS)
     keys = commands.add_parser("ring", help="which node a key belongs to, beside the other ways to tell")
     _add_options(keys, RING_SECTIONS)
+    clients = commands.add_parser("websockets", help="an application with real WebSockets, beside two written without")
+    _add_options(clients, SOCKETS_SECTIONS)
+    for size, what in (("sockets", "how many clients"), ("guilds", "how many guilds they are in")):
+        clients.add_argument(f"--{size}", type=partial(_positive, what="a number, 1 or more"), metavar="N", help=what)
+    clients.add_argument("--seconds", type=_seconds, metavar="S", help="how long each turn is measured")
     redraw = commands.add_parser("draw", help="draw the plots of results again")
     redraw.set_defaults(run=_redraw)
     every = sorted(_RESULTS.glob("*.json"))
@@ -118,11 +145,19 @@ def _sections(known: tuple[str, ...], text: str) -> tuple[str, ...]:
     return names
 
 
-def _positive(text: str) -> int:
+def _positive(text: str, what: str = "a number of rounds, 1 or more") -> int:
     if not (text.isascii() and text.isdigit() and int(text)):
-        msg = f"{text!r} is not a number of rounds, 1 or more"
+        msg = f"{text!r} is not {what}"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    msg = f"{text!r} is not a number of seconds above 0"
+    raise argparse.ArgumentTypeError(msg)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -145,6 +180,9 @@ def _plan(options: argparse.Namespace) -> AnyPlan | CoresPlan:
         return make_cluster_plan(quick=options.quick, rounds=options.rounds)
     if options.command == "cores":
         return make_cores_plan(quick=options.quick, rounds=options.rounds)
+    if options.command == "websockets":
+        sizes = {"sockets": options.sockets, "guilds": options.guilds, "seconds": options.seconds}
+        return make_sockets_plan(quick=options.quick, rounds=options.rounds, **sizes)
     return make_plan(quick=options.quick, large=options.large, rounds=options.rounds)
 
 

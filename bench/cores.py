@@ -9,7 +9,6 @@ what it would come to on two free cores is given beside.
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +19,7 @@ import manifold
 from bench.contenders import MESSAGE, WAIT_S, Miscounted, settle, timed
 from bench.figures import Figure
 from bench.fresh import in_fresh
+from bench.machine import processor_s
 from bench.stats import median
 
 if TYPE_CHECKING:
@@ -130,12 +130,7 @@ def rates(what: str, kind: Any, workers: int, recipients: int, burst_s: float, s
 def _processor_s(node: manifold.Node) -> list[float]:
     """Give the processor time of the main process, and of each worker process, so far."""
     workers = [] if node._crew is None else node._crew.pids()
-    return [time.process_time(), *map(_processor_s_of, workers)]
-
-
-def _processor_s_of(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return [time.process_time(), *map(processor_s, workers)]
 
 
 def _timed(act: Callable[[], object]) -> float:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 __all__ = [
     "CLUSTER_SECTIONS",
     "RING_SECTIONS",
     "SECTIONS",
+    "SOCKETS_SECTIONS",
     "AnyPlan",
     "ClusterPlan",
     "Flood",
     "Plan",
     "RingPlan",
+    "SocketsPlan",
+    "Unmeasurable",
     "make_cluster_plan",
     "make_plan",
     "make_ring_plan",
+    "make_sockets_plan",
 ]
 
 SECTIONS = ("throughput", "actors", "memory", "tasks", "latency")
 RING_SECTIONS = ("building", "lookups", "balance", "moved")
 CLUSTER_SECTIONS = ("fanout", "wire", "singles", "roundtrip", "nodes", "brokers", "overload")
+SOCKETS_SECTIONS = ("messages",)
 
 
 @dataclass(frozen=True)
@@ -211,4 +217,44 @@ def make_ring_plan(*, quick: bool = False, rounds: int | None = None) -> RingPla
     return plan if rounds is None else replace(plan, rounds=rounds)
 
 
-AnyPlan = Plan | ClusterPlan | RingPlan
+class Unmeasurable(Exception):
+    """What was asked for cannot be measured, or not here; the message says why."""
+
+
+@dataclass(frozen=True)
+class SocketsPlan:
+    """The sizes of a run of `bench websockets`; the defaults take about five minutes on two cores."""
+
+    # how many turns each contender has
+    rounds: int = 5
+    # clients, in how many guilds, on how many servers; the application has nodes for its guilds besides
+    sockets: int = 2_000
+    guilds: int = 4
+    gateways: int = 2
+    guild_nodes: int = 1
+    # as much as goes: so many messages outstanding in each guild, counted for so long after a while
+    window: int = 16
+    warm_s: float = 1.0
+    seconds: float = 4.0
+    # at a load that each can carry: this share of what the slowest can; the application also at so many times that
+    share: float = 0.5
+    times: int = 10
+
+
+_QUICK_SOCKETS = SocketsPlan(rounds=1, sockets=40, guilds=2, window=4, warm_s=0.2, seconds=0.5)
+
+
+def make_sockets_plan(*, quick: bool = False, **sizes: Any) -> SocketsPlan:
+    """Give the sizes for a smoke run, or a usual one; `sizes` that are not None stand for the plan's own.
+
+    Raises Unmeasurable.
+    """
+    plan = _QUICK_SOCKETS if quick else SocketsPlan()
+    plan = replace(plan, **{name: size for name, size in sizes.items() if size is not None})
+    if plan.sockets < plan.guilds:
+        msg = f"{plan.sockets} sockets cannot be in {plan.guilds} guilds"
+        raise Unmeasurable(msg)
+    return plan
+
+
+AnyPlan = Plan | ClusterPlan | RingPlan | SocketsPlan

@@ -15,6 +15,7 @@ from matplotlib.ticker import NullLocator
 from bench.axes import STYLES, call, cost, distribution, durations, rate, ticks
 from bench.cluster.plots import PLOTS as CLUSTER_PLOTS
 from bench.ring import PLOTS as RING_PLOTS
+from bench.websockets.results import PLOTS as SOCKETS_PLOTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,7 @@ def draw(record: Record, folder: Path, prefix: str) -> list[Path]:
     machine = record.get("machine", {})
     caption = "{cpus} CPUs, {implementation} {python}, {platform}, {date}".format_map(_Facts(machine))
     paths = []
-    for name, section, title, plot in (*_PLOTS, *CLUSTER_PLOTS, *RING_PLOTS):
+    for name, section, title, plot in (*_PLOTS, *CLUSTER_PLOTS, *RING_PLOTS, *SOCKETS_PLOTS):
         if section in record:
             path = folder / f"{prefix}-{name}.png"
             _one(path, title, f"{caption}, load {record[section].get('load')}", plot, record[section])

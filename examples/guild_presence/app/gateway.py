@@ -144,6 +144,8 @@ async def setup(node: manifold.Node) -> None:
     end_with_parent()
     host, _, port = os.environ[ADDRESS].rpartition(":")
     listening = socket.create_server((host, int(port)), backlog=2048)
+    # Its connections inherit it. asyncio does so itself only for sockets that were made with the protocol's number.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     url = f"http://{host}:{listening.getsockname()[1]}"
     gateway = Gateway(node, url)
     await manifold.register(FRONT.format(node.name), node.spawn(Front, url))
