@@ -135,7 +135,7 @@ def test_on_a_terminal_progress_and_summary_go_to_stderr_and_json_to_stdout(log:
         (["--log", "{log}", "{dir}/empty"], "{dir}/empty is empty"),
         (["--log", "{dir}/binary"], "{dir}/binary is not a text file"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
-        (["{log}"], "unrecognized arguments: {log}"),
+        (["{log}"], "there is no verb '{log}' (see --help)"),
         (["--rep", "2"], "unrecognized arguments: --rep 2"),
     ],
 )

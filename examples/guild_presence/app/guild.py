@@ -31,6 +31,10 @@ RECENT_MAX = 512
 MESSAGES_MAX = 50
 OFFLINE_MAX = 200
 """How many who are offline stay in the list; who went first leaves it."""
+MISSED_MAX_CHARACTERS = 100_000
+"""How much a session is sent that it has missed; if it was more, a snapshot is less."""
+REMIND_S = 0.5
+"""When the latest number is told after an event that could not be sent to all: it may have been the last for long."""
 EMPTY_S = 300.0
 """How long a guild that nobody is in keeps what was said."""
 
@@ -60,6 +64,7 @@ class Guild(manifold.Actor):
         self._messages: deque[Message] = deque(maxlen=MESSAGES_MAX)
         self._nonces: dict[tuple[str | None, str], None] = {}  # of the latest messages, the oldest first
         self._emptied: manifold.Timer | None = None
+        self._reminder: manifold.Timer | None = None
         self._ops: dict[str, Callable[[Message], None]] = {
             "join": self._join,
             "message": self._message,
@@ -77,8 +82,9 @@ class Guild(manifold.Actor):
     def on_stop(self) -> None:
         """Give the audience back, and leave no timer behind."""
         self._audience.close()
-        if self._emptied is not None:
-            self._emptied.cancel()
+        for timer in (self._emptied, self._reminder):
+            if timer is not None:
+                timer.cancel()
         guilds_here.leave(self._name)
 
     # From one node to another.
@@ -122,6 +128,9 @@ class Guild(manifold.Actor):
                 self._answer(message, {"t": "STRANGER"})
         elif message["op"] == "flush":
             self._flush()
+        elif message["op"] == "remind":
+            self._reminder = None
+            self._send({"t": "LATEST", "epoch": self._epoch, "latest": self._seq})
         elif not self._refs:  # "empty", and nobody has come back
             self.stop()
 
@@ -153,7 +162,8 @@ class Guild(manifold.Actor):
         if epoch != self._epoch or not self._seq - len(self._recent) <= seq <= self._seq:
             return None
         missing = self._seq - seq
-        return list(self._recent)[len(self._recent) - missing :]
+        missed = list(self._recent)[len(self._recent) - missing :]
+        return missed if sum(len(event.get("text", "")) for event in missed) <= MISSED_MAX_CHARACTERS else None
 
     def _end(self, session: manifold.PID) -> None:
         if self._refs.pop(session, None) is None:
@@ -239,11 +249,17 @@ class Guild(manifold.Actor):
         self._seq += 1
         event = {"t": kind, "epoch": self._epoch, "seq": self._seq, **what}
         self._recent.append(event)
-        # A gateway that is too slow misses it; its sessions see the gap, and ask for what is missing.
-        with suppress(manifold.Overloaded):
-            manifold.send(self._audience, event)
+        self._send(event)
         guilds_here.count(1, 0)
         return event
+
+    def _send(self, event: Message) -> None:
+        """Send to all. A gateway that is too slow misses it: its sessions see the gap, and ask for what is missing."""
+        try:
+            manifold.send(self._audience, event)
+        except manifold.Overloaded:
+            if self._reminder is None:
+                self._reminder = manifold.send_after(REMIND_S, self.pid, {"op": "remind"})
 
     def _answer(self, message: Message, answer: Message) -> None:
         with suppress(manifold.Overloaded):

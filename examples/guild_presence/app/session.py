@@ -83,6 +83,9 @@ class Session(manifold.Actor):
         elif message["t"] == "STRANGER":
             self._may_have_lost = True
             self._knock()
+        elif message["t"] == "LATEST":
+            if message["epoch"] == self._epoch and message["latest"] >= self._due and self._retry is None:
+                self._knock()
         elif message["t"] == "RENAMED":
             self._user = message["user"]
         elif message["t"] == "LEFT":

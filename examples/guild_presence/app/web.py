@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -24,6 +25,10 @@ __all__ = ["application"]
 
 _PAGE = Path(__file__).parents[1] / "page"
 _BAD = 1008
+OPS_PER_S = 100.0
+"""How many ops of one client are read in a second, ..."""
+OPS_BURST = 200.0
+"""... and how many it may say at once after a silence."""
 
 
 def application(gateway: Gateway) -> Starlette:
@@ -95,9 +100,26 @@ class _Socket:
             self._gateway.close(pid)
 
     async def _listen(self, socket: WebSocket, pid: Any) -> None:
+        pace = _Pace()
         while (message := await socket.receive())["type"] == "websocket.receive":
             try:
                 op = read_op(message.get("text") or "")
             except Refused as refused:
                 op = {"op": "refused", "text": str(refused)}
             self._gateway.tell(pid, op)
+            await pace.keep()
+
+
+class _Pace:
+    """Reads no more of a client that says more than `OPS_PER_S`, until it has said less: it waits, and nobody else."""
+
+    def __init__(self) -> None:
+        self._now = asyncio.get_running_loop().time
+        self._earned = 0.0
+
+    async def keep(self) -> None:
+        """Count an op; wait if it was one too many."""
+        now = self._now()
+        self._earned = max(self._earned, now - OPS_BURST / OPS_PER_S) + 1 / OPS_PER_S
+        if self._earned > now:
+            await asyncio.sleep(self._earned - now)

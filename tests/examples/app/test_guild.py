@@ -8,7 +8,7 @@ import pytest
 
 import manifold
 from examples.guild_presence.app import guild as guild_module
-from examples.guild_presence.app.guild import MESSAGES_MAX, OFFLINE_MAX, RECENT_MAX, find_guild
+from examples.guild_presence.app.guild import MESSAGES_MAX, MISSED_MAX_CHARACTERS, OFFLINE_MAX, RECENT_MAX, find_guild
 from examples.guild_presence.app.tally import guilds_here
 from tests.cluster.support import Nodes, until
 from tests.support import Recorder, spawn
@@ -205,6 +205,38 @@ def test_going_on_from_every_place_within_reach_and_beyond(lobby: Lobby) -> None
     assert [said["seq"] for said in ann.got[-1]["welcome"]["messages"]] == list(
         range(latest - MESSAGES_MAX + 1, latest + 1)
     )
+
+
+def test_who_has_missed_more_than_a_snapshot_is_gets_a_snapshot(lobby: Lobby) -> None:
+    (ann,) = lobby.join("ann")
+    number = MISSED_MAX_CHARACTERS // 2000
+    lobby.messages(ann, *["x" * 2000] * (number + 1))
+    epoch, latest = events(ann)[-1]["epoch"], events(ann)[-1]["seq"]
+    lobby.knock((ann, "ann"), since=(epoch, latest - number))
+    assert len(ann.got[-1]["missed"]) == number
+    lobby.knock((ann, "ann"), since=(epoch, latest - number - 1))
+    assert ann.got[-1]["welcome"]["t"] == "SNAPSHOT"
+
+
+def test_an_event_that_could_not_be_sent_to_all_is_spoken_of_later(
+    lobby: Lobby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ann,) = lobby.join("ann")
+    send, shed = manifold.send, []
+
+    def overloaded(to: Any, message: Any, **options: Any) -> Any:
+        if isinstance(to, manifold.Audience) and len(shed) < 2:
+            shed.append(message)
+            raise manifold.Overloaded(["gateway-1"], 1, "the outbox")
+        return send(to, message, **options)
+
+    monkeypatch.setattr(guild_module, "REMIND_S", 0.01)
+    monkeypatch.setattr(manifold, "send", overloaded)
+    lobby.say(ann, "message", text="hello", nonce=None)
+    assert until(lambda: ann.got[-1].get("t") == "LATEST")
+    # The reminder was shed, too, and came again.
+    assert [message["t"] for message in shed] == ["MESSAGE_CREATE", "LATEST"]
+    assert ann.got[-1] == {"t": "LATEST", "epoch": shed[0]["epoch"], "latest": shed[0]["seq"]}
 
 
 def test_only_so_many_who_are_offline_are_kept(lobby: Lobby) -> None:

@@ -234,3 +234,13 @@ def test_without_a_guild_node_it_says_so_and_goes_on_asking(scene: Scene, monkey
     scene.start()  # for the real guild, of which this node is none
     scene.tell({"op": "typing"})
     assert scene.wire.pushed[-1]["text"] == "there is no guild node: not done"
+
+
+def test_word_of_an_event_that_did_not_come_makes_it_ask_again(scene: Scene) -> None:
+    scene.start()
+    latest = {"t": "LATEST", "epoch": EPOCH, "latest": 101}
+    scene.tell(scene.snapshot(), event(101), latest, {**latest, "latest": 102, "epoch": EPOCH + 1})
+    assert len(scene.heard) == 1
+    scene.tell({**latest, "latest": 102}, {**latest, "latest": 103})
+    assert [op["since"] for op in scene.heard] == [(EPOCH, 101)]
+    assert scene.seen == ["SNAPSHOT", 101]

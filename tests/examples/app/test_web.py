@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from examples.guild_presence.app import web as web_module
 from examples.guild_presence.app.protocol import OP_MAX_BYTES
 from examples.guild_presence.app.web import application
 from examples.guild_presence.app.wire import Wire
@@ -121,6 +123,23 @@ async def test_as_much_as_may_be_said_at_once_and_more(url: str, gateway: Record
         assert socket.close_code == 1009
     await until(lambda: gateway.closed == ["pid"])
     assert len(gateway.told) == 1
+
+
+async def test_who_says_too_much_is_read_more_slowly(
+    url: str, gateway: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_module, "OPS_BURST", 5.0)
+    monkeypatch.setattr(web_module, "OPS_PER_S", 20.0)
+    async with connect(socket_url(url, "ann", "lobby")) as socket, connect(socket_url(url, "bob", "lobby")) as other:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for _ in range(15):
+            await socket.send('{"op": "typing"}')
+        await other.send('{"op": "leave"}')
+        await until(lambda: {"op": "leave"} in gateway.told)
+        assert gateway.told.count({"op": "typing"}) < 15 or loop.time() - began >= 0.5
+        await until(lambda: gateway.told.count({"op": "typing"}) == 15)
+        assert loop.time() - began >= 0.45  # ten more than at once, twenty a second; nothing is lost
 
 
 @pytest.mark.parametrize(
