@@ -282,3 +282,4 @@ async def served(application: Any) -> AsyncIterator[str]:
     yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     server.should_exit = True
     await serving
+    await until(lambda: not Wire._dirty)  # written on this loop, and not left to the next test's

@@ -1,4 +1,4 @@
-"""Frames on real sockets: made once for all, in order, a write a turn; who does not read is cut off."""
+"""Frames on real sockets: made once for all, in order, what comes together in one write; who does not read is cut."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from examples.guild_presence.app.wire import UNREAD_MAX_BYTES, Frames, Wire
+from examples.guild_presence.app.wire import REST_MAX_S, UNREAD_MAX_BYTES, Frames, Wire
 from tests.examples.app.support import PATIENCE_S, connect_raw, served, until
 
 if TYPE_CHECKING:
@@ -102,10 +102,35 @@ async def test_what_comes_together_is_one_write_in_order(sockets: Sockets) -> No
                 for wire in (first, second):
                     wire.push(frames.of({"n": 5 * turn + number}))
             assert [len(spy.writes) for spy in spies] == [turn] * 2
-            await asyncio.sleep(0)  # a turn of the loop
+            await until(lambda: not Wire._dirty)
             assert [len(spy.writes) for spy in spies] == [turn + 1] * 2
         for client in (one, two):
             assert [json.loads(await client.recv())["n"] for _ in range(15)] == list(range(15))
+
+
+async def test_what_comes_while_it_rests_is_one_write(sockets: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = Frames()
+    async with sockets.open() as (client, wire):
+        spy = Spy(wire)
+        rested_at = asyncio.get_running_loop().time() + REST_MAX_S
+        monkeypatch.setattr(Wire, "_rested_at", rested_at)
+        for number in range(5):
+            wire.push(frames.of({"n": number}))
+            await asyncio.sleep(0)  # a turn of the loop
+        if asyncio.get_running_loop().time() < rested_at:  # else this machine is too slow to see it rest
+            assert spy.writes == []
+        assert [json.loads(await client.recv())["n"] for _ in range(5)] == list(range(5))
+        assert asyncio.get_running_loop().time() >= rested_at
+
+
+async def test_it_rests_no_longer_than_a_moment(sockets: Sockets) -> None:
+    frames = Frames()
+    async with sockets.open() as (client, wire):
+        for number in range(20):
+            wire.push(frames.of({"n": number, "text": "x" * 1_000}))
+            await until(lambda: not Wire._dirty)
+            assert Wire._rested_at <= asyncio.get_running_loop().time() + REST_MAX_S
+        assert [json.loads(await client.recv())["n"] for _ in range(20)] == list(range(20))
 
 
 async def test_the_end_comes_behind_what_was_pushed_and_nothing_behind_it(sockets: Sockets) -> None:
@@ -119,8 +144,7 @@ async def test_the_end_comes_behind_what_was_pushed_and_nothing_behind_it(socket
             await client.recv()
         assert (client.close_code, client.close_reason) == (1000, "left")
         wire.push(frames.of({"n": 3}))
-        await asyncio.sleep(0)
-    assert Wire._dirty == []
+        await until(lambda: not Wire._dirty)
 
 
 async def test_pushing_to_who_has_gone_does_nothing(sockets: Sockets) -> None:
