@@ -15,7 +15,7 @@ from matplotlib.ticker import NullLocator
 from bench.axes import STYLES, call, cost, distribution, durations, rate, ticks
 from bench.cluster.plots import PLOTS as CLUSTER_PLOTS
 from bench.ring import PLOTS as RING_PLOTS
-from bench.websockets.results import PLOTS as SOCKETS_PLOTS
+from bench.websockets.plots import PLOTS as SOCKETS_PLOTS
 
 if TYPE_CHECKING:
     from pathlib import Path
