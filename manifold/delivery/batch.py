@@ -87,23 +87,24 @@ class Part:
         self.worker = worker
         self.counted = 0  # what its owner has queued; the owner's alone
         self.actors: list[Actor] = []
-        self._places: dict[Actor, int] = {}
+        # By the identity of the actor, as its class may define `==` and `hash` as it likes.
+        self._places: dict[int, int] = {}
         # The worker's version at which every member was seen to be there; -1 while that is not known.
         self.checked_at = -1
 
     def join(self, actors: Iterable[Actor]) -> None:
         for actor in actors:
-            self._places[actor] = len(self.actors)
+            self._places[id(actor)] = len(self.actors)
             self.actors.append(actor)
         self.checked_at = -1
 
     def leave(self, actor: Actor) -> None:
         """Put the last member in the place of the one that leaves: O(1)."""
-        place = self._places.pop(actor)
+        place = self._places.pop(id(actor))
         last = self.actors.pop()
         if last is not actor:
             self.actors[place] = last
-            self._places[last] = place
+            self._places[id(last)] = place
 
     def drop(self) -> Sequence[Actor]:
         """Forget all, and give them."""

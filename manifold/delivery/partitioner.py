@@ -241,7 +241,7 @@ class Partitioner(Queues):
             workers = [self.worker_of(actor)]
             if actor._mf_home is not None:
                 workers.append(actor._mf_home)
-            workers += [worker for worker in (*self.workers, *self.former) if actor in worker.leaving]
+            workers += [worker for worker in (*self.workers, *self.former) if id(actor) in worker.leaving]
         return {worker.thread for worker in workers}
 
     # To many.

@@ -52,9 +52,10 @@ _SINGLY = CONTROL | PROXY
 class Visit:
     """An actor that is on its way to a worker: what came for it meanwhile, and where it goes on to, if it does."""
 
-    __slots__ = ("inbox", "to")
+    __slots__ = ("actor", "inbox", "to")
 
-    def __init__(self) -> None:
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
         self.inbox: mailbox.Inbox = deque()
         self.to: Worker | None = None
 
@@ -82,9 +83,10 @@ class Worker:
         self.counts = [0, 0, 0]
         self.version = 0
         self.unsettled = 0
-        self.visits: dict[Actor, deque[Visit]] = {}
-        self.unborn: dict[Actor, mailbox.Inbox] = {}
-        self.leaving: dict[Actor, Worker] = {}
+        # By the identity of the actor, which is kept alive beside: its class may define `==` and `hash` as it likes.
+        self.visits: dict[int, deque[Visit]] = {}
+        self.unborn: dict[int, tuple[Actor, mailbox.Inbox]] = {}
+        self.leaving: dict[int, tuple[Actor, Worker]] = {}
         self.draining = False
         self.retiring = False
         self.tasks: set[asyncio.Task[None]] = set()
@@ -340,9 +342,9 @@ class Worker:
         """A message for an actor that is dead, busy, not here yet, or a stand-in for an ordinary Pykka actor."""
         if actor._mf_dead:
             life.dead_letter(self, actor, message, reply, receipt)
-        elif (visits := self.visits.get(actor)) is not None:
+        elif (visits := self.visits.get(id(actor))) is not None:
             self._hold(visits[-1].inbox, actor, (message, reply, receipt))
-        elif actor in self.unborn:
+        elif id(actor) in self.unborn:
             self._defer_unborn(actor, message, reply, receipt)
         elif type(message) is Begin:
             self._begin(actor, deque())
@@ -356,13 +358,13 @@ class Worker:
     def _defer_unborn(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None) -> None:
         if type(message) is Begin:
             self.unsettled -= 1
-            self._begin(actor, self.unborn.pop(actor))
+            self._begin(*self.unborn.pop(id(actor)))
         elif type(message) is Stop and (actor._mf_abandoned or self.node.closed):
             # Its constructor failed, or nobody will start it any more.
             self.unsettled -= 1
-            life.miscarry(self, actor, self.unborn.pop(actor), reply)
+            life.miscarry(self, *self.unborn.pop(id(actor)), reply)
         else:
-            self._hold(self.unborn[actor], actor, (message, reply, receipt))
+            self._hold(self.unborn[id(actor)][1], actor, (message, reply, receipt))
 
     def _hold(self, inbox: mailbox.Inbox, actor: Actor, item: mailbox.Item) -> None:
         """Keep what comes for an actor that is not busy but not here yet: bounded as this worker's queue is."""
@@ -423,7 +425,7 @@ class Worker:
                     else:
                         if reply is not None:
                             reply.set(result)
-                if actor._mf_dead or not actor._mf_inbox or actor in self.leaving:
+                if actor._mf_dead or not actor._mf_inbox or id(actor) in self.leaving:
                     break
                 if self._perf_counter() > until:
                     await asyncio.sleep(0)
@@ -443,8 +445,8 @@ class Worker:
             return
         inbox, actor._mf_inbox = actor._mf_inbox, None
         self.unsettled -= 1
-        if (to := self.leaving.pop(actor, None)) is not None:
-            self.node.settle(actor, to, inbox or deque())
+        if (move := self.leaving.pop(id(actor), None)) is not None:
+            self.node.settle(*move, inbox or deque())
             self.retire()
         else:
             actor._mf_home = self
@@ -452,9 +454,9 @@ class Worker:
     def vacate(self, actor: Actor) -> Iterable[mailbox.Item]:
         """An actor has ended: give what was still waiting for it, unless it waits elsewhere by now."""
         inbox, actor._mf_inbox = actor._mf_inbox or deque(), None
-        if (to := self.leaving.pop(actor, None)) is None:
+        if (move := self.leaving.pop(id(actor), None)) is None:
             return inbox
-        self.node.settle(actor, to, inbox)
+        self.node.settle(*move, inbox)
         self.retire()
         return ()
 
@@ -463,38 +465,39 @@ class Worker:
     def expect(self, actors: Sequence[Actor]) -> None:
         """Hold what comes for actors that are still on another worker; resizes may follow each other."""
         for actor in actors:
-            self.visits.setdefault(actor, deque()).append(Visit())
+            self.visits.setdefault(id(actor), deque()).append(Visit(actor))
         self.unsettled += len(actors)
 
     def await_birth(self, actor: Actor, inbox: mailbox.Inbox) -> None:
         """Hold what comes for an actor that was not started yet."""
-        self.unborn[actor] = deque(item for item in inbox if type(item[0]) is not Begin)
+        waiting = deque(item for item in inbox if type(item[0]) is not Begin)
+        self.unborn[id(actor)] = actor, waiting
         self.unsettled += 1
-        if len(self.unborn[actor]) < len(inbox):
+        if len(waiting) < len(inbox):
             self._defer_unborn(actor, Begin(), None, None)
 
     def release(self, moves: Sequence[tuple[Actor, Worker]]) -> None:
         """Let actors go to another worker: what was queued for them here is done by now, or goes with them."""
         self.version += 1
         for actor, to in moves:
-            visits = self.visits.get(actor)
+            visits = self.visits.get(id(actor))
             if visits is not None and visits[-1].to is None:
                 visits[-1].to = to
-            elif actor in self.unborn:
+            elif id(actor) in self.unborn:
                 self.unsettled -= 1
-                self.node.settle(actor, to, self.unborn.pop(actor), unborn=True)
+                self.node.settle(actor, to, self.unborn.pop(id(actor))[1], unborn=True)
             elif actor._mf_home is self or actor._mf_dead or actor._mf_stands_in:
                 actor._mf_home = None
                 self.node.settle(actor, to, deque())
             else:
-                self.leaving[actor] = to
+                self.leaving[id(actor)] = actor, to
 
     def arrive(self, actor: Actor, inbox: mailbox.Inbox, unborn: bool) -> None:
         """Take over an actor: first what it brought along, then what came meanwhile."""
-        visits = self.visits[actor]
+        visits = self.visits[id(actor)]
         visit = visits.popleft()
         if not visits:
-            del self.visits[actor]
+            del self.visits[id(actor)]
         self.unsettled -= 1
         self.version += 1  # it may have ended, or go on: no batch made before knows whether it is here
         inbox.extend(visit.inbox)
@@ -546,8 +549,8 @@ class Worker:
                 life.dead_letters(self, *args[:2])
             elif method in (Worker.join, Worker.leave):  # so that a batch behind them knows for whom it was
                 method(self, *args)
-        for actor, visits in self.visits.items():
+        for visits in self.visits.values():
             for visit in visits:
-                life.dead_letters(self, actor, visit.inbox)
-        for actor, inbox in self.unborn.items():
+                life.dead_letters(self, visit.actor, visit.inbox)
+        for actor, inbox in self.unborn.values():
             life.dead_letters(self, actor, inbox)

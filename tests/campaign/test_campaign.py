@@ -68,7 +68,7 @@ def what_came_meanwhile_goes_first(patch):
     arrive = Worker.arrive
 
     def hasty(self, actor, inbox, unborn):
-        waiting = self.visits[actor][0].inbox
+        waiting = self.visits[id(actor)][0].inbox
         inbox.extendleft(reversed(waiting))
         waiting.clear()
         arrive(self, actor, inbox, unborn)
