@@ -29,6 +29,8 @@ class Scribe:
     def __init__(self, path: Path, ended: Callable[[str], object] = lambda _: None) -> None:
         self._ended = ended
         self.history: list[Change] = []
+        self.heard = 0
+        """Of how many changes the node told."""
         self.ended: set[str] = set()
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._refs: dict[Any, str] = {}
@@ -96,6 +98,7 @@ class Scribe:
 
     def told(self, node: str, other: str, reason: str) -> None:
         self._write("told", node, other, reason)
+        self.heard += 1
 
     def kill(self, node: str) -> None:
         self._write("kill", node)

@@ -43,6 +43,8 @@ CHANGE_S = 1.0
 """How long after a change of who is up an audience may not have followed it."""
 LEFT_S = 5.0
 """How long a node may take to let go of what nobody needs."""
+HEARD_S = 5.0
+"""How long the task that listens to a node may take to hear of all that has happened."""
 
 
 class Stage:
@@ -239,8 +241,16 @@ class Stage:
                 self.book.audience(source.name, listed.now(), listed.members)
         for line in self._criticals.lines:
             self.book.fail(line)
-        self.book.sum_up()
+        if not until(self._sum_up, HEARD_S):
+            self.book.sum_up()
         return self.state()
+
+    def _sum_up(self) -> bool:
+        """End the book, if the task that listens has heard of every change; whether it has."""
+        with self.node._membership.changed:  # so that nobody comes or goes between the two
+            if heard_all := self.book.heard == len(self.history):
+                self.book.sum_up()
+        return heard_all
 
     def _left(self) -> dict[str, int]:
         return {what: number for what, number in holdings(self.node).items() if number}

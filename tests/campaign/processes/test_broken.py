@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import threading
 
 import pytest
 
+import manifold
+from manifold.cluster.membership import _Queue
 from tests.campaign.cli import prepared
 from tests.campaign.processes.plan import plan
 from tests.campaign.processes.run import play
+from tests.campaign.processes.stage import Stage
 from tests.campaign.test_campaign import what_is_sent_again_is_taken_again
 
 
@@ -26,3 +31,34 @@ def test_it_finds_what_is_broken(monkeypatch):
         dataclasses.replace(plan(seed, "zeromq"), children=1, is_tight=False, steps=steps) for seed in (3, 4, 6, 7)
     )
     assert any("duplicated" in line for what in plans for line in play(what).wrong)
+
+
+def test_it_finds_a_change_that_a_node_does_not_tell_of(monkeypatch):
+    put = _Queue.put
+    monkeypatch.setattr(_Queue, "put", lambda self, event: put(self, event) if event is None else None)
+    (wrong,) = play(mild()).wrong
+    assert "told [] of [(" in wrong
+
+
+def test_it_waits_for_the_task_that_listens(monkeypatch):
+    """It is not the node's fault if the machine has no time for that task until all is over."""
+    looked, heard, sum_up = threading.Event(), [], Stage._sum_up
+
+    async def late(world, node):
+        async for event in node.events():
+            await asyncio.to_thread(looked.wait)
+            world.book.told(node.id, event.node, "" if isinstance(event, manifold.NodeUp) else event.reason)
+
+    def look(stage):
+        heard.append(sum_up(stage))
+        looked.set()
+        return heard[-1]
+
+    monkeypatch.setattr("tests.campaign.processes.stage.listen", late)
+    monkeypatch.setattr(Stage, "_sum_up", look)
+    assert play(mild()).wrong == []
+    assert (heard[0], heard[-1]) == (False, True)
+
+
+def mild():
+    return dataclasses.replace(plan(6, "zeromq"), children=1, is_tight=False, is_grave=False, steps=("cut",))
