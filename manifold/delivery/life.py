@@ -7,6 +7,7 @@ return None, or a coroutine where a hook is `async def`: the caller keeps the ac
 from __future__ import annotations
 
 import logging
+from collections import deque
 from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -245,7 +246,17 @@ def _end(worker: Worker, actor: Actor, reason: str, reply: Any) -> None:
     actor._mf_monitors = None
     if reply is not None:
         reply.set(True)
-    dead_letters(worker, actor, worker.vacate(actor))
+    dead_letters(worker, actor, _vacate(worker, actor))
+
+
+def _vacate(worker: Worker, actor: Actor) -> Iterable[Item]:
+    """Give what was still waiting for an actor that has ended, unless it waits elsewhere by now."""
+    inbox, actor._mf_inbox = actor._mf_inbox or deque(), None
+    if (move := worker.leaving.pop(id(actor), None)) is None:
+        return inbox
+    worker.node.settle(*move, inbox)
+    worker.retire()
+    return ()
 
 
 def miscarry(worker: Worker, actor: Actor, items: Iterable[Item], reply: Any) -> None:

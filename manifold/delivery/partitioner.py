@@ -18,7 +18,7 @@ from manifold.actors.waiting import worker_threads
 from manifold.core.hashing import SLOT_MASK, mint_id
 from manifold.core.pid import PID, link
 from manifold.core.routing import assign, reassign
-from manifold.delivery import life
+from manifold.delivery import life, moving
 from manifold.delivery.batch import Batch
 from manifold.delivery.loops import CANCEL_S, LoopThread
 from manifold.delivery.queues import HANDOFF_BYTES, RECIPIENT_BYTES, Elsewhere, Queues
@@ -151,7 +151,7 @@ class Partitioner(Queues):
     def _expect(self, actor: Actor) -> None:
         """Somebody sends to an actor whose constructor made its PID known, and which is not started yet."""
         self._place(actor)
-        self.workers[actor._mf_lane >> 1].queue.append((Worker.await_birth, actor, ()))
+        self.workers[actor._mf_lane >> 1].queue.append((moving.await_birth, actor, ()))
 
     def find(self, pid: PID) -> Actor | None:
         """Give the running actor of a PID of this node, or None."""
@@ -409,10 +409,10 @@ class Partitioner(Queues):
                 coming.setdefault(new, []).append(actor)
                 actor._mf_lane = lane
         for worker, actors in coming.items():
-            worker.queue.append((Worker.expect, actors))
+            worker.queue.append((moving.expect, actors))
             self.wake(worker)
         for worker, moves in leaving.items():
-            worker.queue.append((Worker.release, moves))
+            worker.queue.append((moving.release, moves))
             self.wake(worker)
 
     def settle(self, actor: Actor, worker: Worker, inbox: Inbox, *, unborn: bool = False) -> None:
@@ -421,7 +421,7 @@ class Partitioner(Queues):
 
     def _settle(self, actor: Actor, worker: Worker, inbox: Inbox, unborn: bool) -> None:
         with self.lock:
-            worker.queue.append((Worker.arrive, actor, inbox, unborn))
+            worker.queue.append((moving.arrive, actor, inbox, unborn))
             self.wake(worker)
 
     def retired(self, worker: Worker) -> None:

@@ -8,7 +8,6 @@ recipients only; any other is checked one by one.
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import logging
 from collections import deque
@@ -17,18 +16,20 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from manifold import ports
-from manifold.actors import CONTROL, PROXY, Begin, Stop, Unwatch, Watch, mailbox
+from manifold.actors import CONTROL, PROXY, Begin, Unwatch, Watch
 from manifold.core.codec import Sealed, decode
-from manifold.delivery import life
+from manifold.delivery import life, moving
 from manifold.delivery.batch import PartBatch
+from manifold.delivery.busy import keep, occupy
 from manifold.delivery.receipt import log_unreadable
 from manifold.errors import CodecError
 from manifold.ports import DELIVERED, SHED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    import asyncio
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
-    from manifold.actors import Actor
+    from manifold.actors import Actor, mailbox
     from manifold.delivery.batch import Batch, Part
     from manifold.delivery.partitioner import Partitioner
     from manifold.delivery.waking import Waker
@@ -44,20 +45,9 @@ CHUNK = 512
 """Recipients between two looks at the clock, at most; fewer while handlers are slow."""
 
 Entry = tuple[Any, ...]
-"""A method of Worker and its arguments."""
+"""A method of Worker, or a function that takes one first, and the other arguments."""
 
 _SINGLY = CONTROL | PROXY
-
-
-class Visit:
-    """An actor that is on its way to a worker: what came for it meanwhile, and where it goes on to, if it does."""
-
-    __slots__ = ("actor", "inbox", "to")
-
-    def __init__(self, actor: Actor) -> None:
-        self.actor = actor
-        self.inbox: mailbox.Inbox = deque()
-        self.to: Worker | None = None
 
 
 class Worker:
@@ -84,18 +74,18 @@ class Worker:
         self.version = 0
         self.unsettled = 0
         # By the identity of the actor, which is kept alive beside: its class may define `==` and `hash` as it likes.
-        self.visits: dict[int, deque[Visit]] = {}
+        self.visits: dict[int, deque[moving.Visit]] = {}
         self.unborn: dict[int, tuple[Actor, mailbox.Inbox]] = {}
         self.leaving: dict[int, tuple[Actor, Worker]] = {}
         self.draining = False
         self.retiring = False
         self.tasks: set[asyncio.Task[None]] = set()
-        self._slice_s = node.limits.slice_s
+        self.slice_s = node.limits.slice_s
         self._chunk = CHUNK
         # What was decoded last, and from what: for all in a row who are to get it.
         self._sealed: Sealed | None = None
         self._unsealed: Any = None
-        self._perf_counter = node.host.around.perf_counter
+        self.perf_counter = node.host.around.perf_counter
         self.context = contextvars.copy_context()
         self.context.run(ports.current.set, node.host)
         self._waker = waker
@@ -125,8 +115,8 @@ class Worker:
     # The queue.
 
     def _drain(self) -> None:
-        queue, perf_counter = self.queue, self._perf_counter
-        until = perf_counter() + self._slice_s
+        queue, perf_counter = self.queue, self.perf_counter
+        until = perf_counter() + self.slice_s
         self.draining = True
         try:
             while perf_counter() < until:
@@ -172,11 +162,11 @@ class Worker:
         if actor._mf_home is self:
             self._call(actor, message, reply, receipt)
         else:
-            self._defer(actor, message, reply, receipt)
+            self.defer(actor, message, reply, receipt)
 
     def _call(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None) -> None:
         if (rest := self.turn(actor, message, reply, receipt)) is not None:
-            self._occupy(actor, rest, None if type(message) in CONTROL else reply)
+            occupy(self, actor, rest, None if type(message) in CONTROL else reply)
 
     def turn(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None) -> Rest:
         """Give an actor its turn with a message or a control message; gives what is still to be awaited."""
@@ -186,7 +176,7 @@ class Worker:
             try:
                 message = self.opened(message)
             except CodecError as error:
-                self._refuse_one(error, reply, receipt)
+                self.refuse_one(error, reply, receipt)
                 return None
         if receipt is None or reply is not None:  # counted before its answer can be seen
             self.settle(receipt, DELIVERED, 1)
@@ -224,7 +214,7 @@ class Worker:
             receipt.unreadable(error)
         self.settle(receipt, SHED, number)
 
-    def _refuse_one(self, error: CodecError, reply: Any, receipt: Settles | None) -> None:
+    def refuse_one(self, error: CodecError, reply: Any, receipt: Settles | None) -> None:
         self._refuse(error, receipt, 1)
         if reply is not None:
             reply.set_exception((CodecError, error, None))
@@ -242,9 +232,9 @@ class Worker:
                 return
         actors = batch.actors
         stop = batch.at + self._chunk
-        started = self._perf_counter()
+        started = self.perf_counter()
         self._chunk_of(batch, actors[batch.at : stop] if batch.at or stop < len(actors) else actors)
-        self._pace(self._perf_counter() - started)
+        self._pace(self.perf_counter() - started)
         batch.at = stop
         if stop < len(actors):
             self.queue.appendleft((Worker.batch, batch))
@@ -254,7 +244,7 @@ class Worker:
             batch.close(self)
 
     def _pace(self, took: float) -> None:
-        if took > self._slice_s:
+        if took > self.slice_s:
             self._chunk = max(1, self._chunk // 4)
         elif self._chunk < CHUNK:
             self._chunk *= 2
@@ -278,9 +268,9 @@ class Worker:
         for actor in actors:
             if actor._mf_home is not self:
                 outside += 1
-                self._defer(actor, batch.content, None, batch.receipt)
+                self.defer(actor, batch.content, None, batch.receipt)
             elif (rest := self.handle(actor, message, None)) is not None:
-                self._occupy(actor, rest, None)
+                occupy(self, actor, rest, None)
         return outside
 
     def _run(self, actors: Sequence[Actor], batch: Batch) -> int:
@@ -299,10 +289,10 @@ class Worker:
                             actor.on_receive(message)
                         else:
                             outside += 1
-                            self._defer(actor, batch.content, None, batch.receipt)
+                            self.defer(actor, batch.content, None, batch.receipt)
             except BaseException as error:  # noqa: BLE001
                 if (rest := life.failed(self, actor, error, None)) is not None:
-                    self._occupy(actor, rest, None)
+                    occupy(self, actor, rest, None)
             else:
                 return outside
 
@@ -336,188 +326,43 @@ class Worker:
         for actor in part.drop():
             self.one(actor, message, None, None, 0)
 
-    # Who is not idle here.
+    # Who comes to be idle here, and who is not.
 
-    def _defer(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None) -> None:
+    def come_home(self, actor: Actor, inbox: mailbox.Inbox) -> None:
+        """Take an idle actor in, and hand it what waited for it next: that does not make it busy."""
+        actor._mf_home = self
+        self.queue.extendleft([(Worker.one, actor, *item, 0) for item in reversed(inbox)])
+
+    def defer(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None) -> None:
         """A message for an actor that is dead, busy, not here yet, or a stand-in for an ordinary Pykka actor."""
         if actor._mf_dead:
             life.dead_letter(self, actor, message, reply, receipt)
         elif (visits := self.visits.get(id(actor))) is not None:
-            self._hold(visits[-1].inbox, actor, (message, reply, receipt))
+            moving.hold(self, visits[-1].inbox, actor, (message, reply, receipt))
         elif id(actor) in self.unborn:
-            self._defer_unborn(actor, message, reply, receipt)
+            moving.defer_unborn(self, actor, message, reply, receipt)
         elif type(message) is Begin:
-            self._begin(actor, deque())
+            moving.begin(self, actor, deque())
         elif actor._mf_stands_in:
-            self._forward(actor, message, reply, receipt)
+            self.forward(actor, message, reply, receipt)
         else:
-            if actor._mf_inbox is None:
-                actor._mf_inbox = deque()
-            self._keep(actor._mf_inbox, actor, (message, reply, receipt))
+            keep(self, actor, (message, reply, receipt))
 
-    def _defer_unborn(self, actor: Actor, message: Any, reply: Any, receipt: Settles | None) -> None:
-        if type(message) is Begin:
-            self.unsettled -= 1
-            self._begin(*self.unborn.pop(id(actor)))
-        elif type(message) is Stop and (actor._mf_abandoned or self.node.closed):
-            # Its constructor failed, or nobody will start it any more.
-            self.unsettled -= 1
-            life.miscarry(self, *self.unborn.pop(id(actor)), reply)
-        else:
-            self._hold(self.unborn[id(actor)][1], actor, (message, reply, receipt))
-
-    def _hold(self, inbox: mailbox.Inbox, actor: Actor, item: mailbox.Item) -> None:
-        """Keep what comes for an actor that is not busy but not here yet: bounded as this worker's queue is."""
-        if self.node.holds_too_much(len(inbox)) and type(item[0]) not in CONTROL:
-            life.shed(self, actor, item[1], item[2])
-        else:
-            inbox.append(item)
-
-    def _keep(self, inbox: mailbox.Inbox, actor: Actor, item: mailbox.Item) -> None:
-        for _, reply, receipt in mailbox.put(inbox, item, actor):
-            life.shed(self, actor, reply, receipt)
-
-    def _forward(self, actor: Any, message: Any, reply: Any, receipt: Settles | None) -> None:
+    def forward(self, actor: Any, message: Any, reply: Any, receipt: Settles | None) -> None:
         if type(message) in CONTROL:
             life.control(self, actor, message, reply)
             return
         try:
             message = self.opened(message)
         except CodecError as error:
-            self._refuse_one(error, reply, receipt)
+            self.refuse_one(error, reply, receipt)
             return
         if not actor.forward(message, reply):
             life.dead_letter(self, actor, message, reply, receipt)
         else:
             self.settle(receipt, DELIVERED, 1)
 
-    def _begin(self, actor: Actor, inbox: mailbox.Inbox) -> None:
-        """Start an actor: its `on_start`, then what came before it was started."""
-        actor._mf_home = self
-        rest = life.begin(self, actor)
-        if actor._mf_dead:
-            life.dead_letters(self, actor, inbox)
-        elif rest is not None:
-            self._occupy(actor, rest, None, inbox)
-        else:
-            self._come_home(actor, inbox)
-
-    # Busy actors.
-
-    def _occupy(self, actor: Actor, rest: Rest, reply: Any, inbox: mailbox.Inbox | None = None) -> None:
-        """Let an actor be busy with a coroutine on this worker's loop, and then with what waits for it."""
-        if not actor._mf_dead:
-            actor._mf_home = None
-            actor._mf_inbox = inbox
-            self.unsettled += 1
-        self.tasks.add(self.loop.create_task(self._busy(actor, rest, reply)))
-
-    async def _busy(self, actor: Actor, rest: Rest, reply: Any) -> None:
-        try:
-            until = self._perf_counter() + self._slice_s
-            while True:
-                if rest is not None:
-                    try:
-                        result = await rest
-                    except BaseException as error:  # noqa: BLE001
-                        if (rest := life.failed(self, actor, error, reply)) is not None:
-                            await rest
-                    else:
-                        if reply is not None:
-                            reply.set(result)
-                if actor._mf_dead or not actor._mf_inbox or id(actor) in self.leaving:
-                    break
-                if self._perf_counter() > until:
-                    await asyncio.sleep(0)
-                    until = self._perf_counter() + self._slice_s
-                message, reply, receipt = actor._mf_inbox.popleft()
-                rest = self.turn(actor, message, reply, receipt)
-                if type(message) in CONTROL:
-                    reply = None  # its own business
-            self._settle(actor)
-        finally:
-            self.tasks.discard(asyncio.current_task(self.loop))
-            self.node.relieve()
-
-    def _settle(self, actor: Actor) -> None:
-        """The actor is idle again and at home; or it moves on with what waits for it; or it has ended."""
-        if actor._mf_dead:
-            return
-        inbox, actor._mf_inbox = actor._mf_inbox, None
-        self.unsettled -= 1
-        if (move := self.leaving.pop(id(actor), None)) is not None:
-            self.node.settle(*move, inbox or deque())
-            self.retire()
-        else:
-            actor._mf_home = self
-
-    def vacate(self, actor: Actor) -> Iterable[mailbox.Item]:
-        """An actor has ended: give what was still waiting for it, unless it waits elsewhere by now."""
-        inbox, actor._mf_inbox = actor._mf_inbox or deque(), None
-        if (move := self.leaving.pop(id(actor), None)) is None:
-            return inbox
-        self.node.settle(*move, inbox)
-        self.retire()
-        return ()
-
-    # Moving between workers.
-
-    def expect(self, actors: Sequence[Actor]) -> None:
-        """Hold what comes for actors that are still on another worker; resizes may follow each other."""
-        for actor in actors:
-            self.visits.setdefault(id(actor), deque()).append(Visit(actor))
-        self.unsettled += len(actors)
-
-    def await_birth(self, actor: Actor, inbox: mailbox.Inbox) -> None:
-        """Hold what comes for an actor that was not started yet."""
-        waiting = deque(item for item in inbox if type(item[0]) is not Begin)
-        self.unborn[id(actor)] = actor, waiting
-        self.unsettled += 1
-        if len(waiting) < len(inbox):
-            self._defer_unborn(actor, Begin(), None, None)
-
-    def release(self, moves: Sequence[tuple[Actor, Worker]]) -> None:
-        """Let actors go to another worker: what was queued for them here is done by now, or goes with them."""
-        self.version += 1
-        for actor, to in moves:
-            visits = self.visits.get(id(actor))
-            if visits is not None and visits[-1].to is None:
-                visits[-1].to = to
-            elif id(actor) in self.unborn:
-                self.unsettled -= 1
-                self.node.settle(actor, to, self.unborn.pop(id(actor))[1], unborn=True)
-            elif actor._mf_home is self or actor._mf_dead or actor._mf_stands_in:
-                actor._mf_home = None
-                self.node.settle(actor, to, deque())
-            else:
-                self.leaving[id(actor)] = actor, to
-
-    def arrive(self, actor: Actor, inbox: mailbox.Inbox, unborn: bool) -> None:
-        """Take over an actor: first what it brought along, then what came meanwhile."""
-        visits = self.visits[id(actor)]
-        visit = visits.popleft()
-        if not visits:
-            del self.visits[id(actor)]
-        self.unsettled -= 1
-        self.version += 1  # it may have ended, or go on: no batch made before knows whether it is here
-        inbox.extend(visit.inbox)
-        if visit.to is not None:
-            self.node.settle(actor, visit.to, inbox, unborn=unborn)
-        elif actor._mf_dead:  # it may have ended before a resize that nobody stayed here after
-            life.dead_letters(self, actor, inbox)
-        elif unborn:
-            self.await_birth(actor, inbox)
-        elif actor._mf_stands_in:
-            for item in inbox:
-                self._forward(actor, *item)
-        else:
-            self._come_home(actor, inbox)
-        self.retire()
-
-    def _come_home(self, actor: Actor, inbox: mailbox.Inbox) -> None:
-        """Take an idle actor in, and hand it what waited for it next: that does not make it busy."""
-        actor._mf_home = self
-        self.queue.extendleft([(Worker.one, actor, *item, 0) for item in reversed(inbox)])
+    # When it is no longer wanted, or the node stops.
 
     def retire(self, now: bool = False) -> None:  # noqa: FBT002
         """Stop the event loop once the last actor has left, if this worker is no longer wanted."""
@@ -525,8 +370,6 @@ class Worker:
         if self.retiring and not (self.leaving or self.visits or self.unborn):
             self.retiring = False
             self.node.retired(self)
-
-    # When the node stops.
 
     def cancel(self) -> None:
         """End handlers and hooks that are still suspended."""
@@ -545,7 +388,7 @@ class Worker:
                 life.dead_batch(self, args[0])
             elif method is Worker.parts:
                 method(self, *args)
-            elif method is Worker.arrive:
+            elif method is moving.arrive:
                 life.dead_letters(self, *args[:2])
             elif method in (Worker.join, Worker.leave):  # so that a batch behind them knows for whom it was
                 method(self, *args)

@@ -13,9 +13,9 @@ from manifold.cluster.peer import Peer
 from manifold.core.bodies import Down, Kind
 from manifold.core.flow import Inflow
 from manifold.core.link import Link
+from manifold.delivery import moving
 from manifold.delivery.offload import Offload
 from manifold.delivery.roster import Roster
-from manifold.delivery.worker import Worker
 from tests.campaign.cli import cleanly, prepared
 from tests.campaign.plan import plan
 from tests.campaign.simulated import run
@@ -65,15 +65,15 @@ def nobody_waits_for_the_offloaded(patch):
 
 
 def what_came_meanwhile_goes_first(patch):
-    arrive = Worker.arrive
+    arrive = moving.arrive
 
-    def hasty(self, actor, inbox, unborn):
-        waiting = self.visits[id(actor)][0].inbox
+    def hasty(worker, actor, inbox, unborn):
+        waiting = worker.visits[id(actor)][0].inbox
         inbox.extendleft(reversed(waiting))
         waiting.clear()
-        arrive(self, actor, inbox, unborn)
+        arrive(worker, actor, inbox, unborn)
 
-    patch.setattr(Worker, "arrive", hasty)
+    patch.setattr(moving, "arrive", hasty)
 
 
 def what_is_sent_again_is_taken_again(patch):
