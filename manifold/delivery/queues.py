@@ -15,7 +15,7 @@ from manifold.errors import Overloaded
 from manifold.ports import DEAD, SHED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from manifold.delivery.offload import Offload
     from manifold.delivery.worker import Entry, Worker
@@ -108,6 +108,13 @@ class Queues:
     def overloaded(self, shed: int) -> Overloaded:
         """Give the error of a send that found a queue full."""
         return Overloaded([self.host.id], shed, "a worker's queue")
+
+    def behind(self, act: Callable[[], object]) -> None:
+        """Do something in order with what the calling thread has offloaded: now, or when that is done."""
+        if self.offload.holds():
+            self.offload.put(act, HANDOFF_BYTES)
+        else:
+            act()
 
     # What is counted elsewhere than in a queue.
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from manifold.actors import Actor, mailbox
     from manifold.delivery.batch import Batch, Part
-    from manifold.delivery.partitioner import Partitioner
+    from manifold.delivery.table import Table
     from manifold.delivery.waking import Waker
     from manifold.ports import Settles, Watcher
 
@@ -55,7 +55,7 @@ class Worker:
 
     def __init__(
         self,
-        node: Partitioner,
+        node: Table,
         index: int,
         loop: asyncio.AbstractEventLoop,
         thread: int,
