@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import re
 import threading
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from manifold import ports
-from manifold.actors import AskTimeout, HandOver, Stop, Unwatch, Watch
-from manifold.actors.foreign import pid_of
+from manifold.actors import AskTimeout
 from manifold.cluster.cluster import Cluster
 from manifold.cluster.directory import Directory
 from manifold.cluster.hub import Hub
@@ -21,13 +18,12 @@ from manifold.core.pid import PID
 from manifold.core.routing import Places
 from manifold.delivery.nest import Nest
 from manifold.delivery.partitioner import Partitioner
-from manifold.delivery.sender import Sender
-from manifold.delivery.timers import Timers
 from manifold.errors import NodeStopped
+from manifold.hosting import Hosting
 from manifold.limits import Limits
+from manifold.options import addresses, check_kind, check_workers, checked_name, checked_roles, cores
 from manifold.processes.crew import Crew
 from manifold.processes.membership import TellingMembership
-from manifold.surroundings import PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -49,12 +45,8 @@ logger = logging.getLogger("manifold")
 
 WorkerKind = Literal["thread", "loop", "process"]
 
-MAX_WORKERS = 1024
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-
-
-class Node:
+class Node(Hosting):
     """One node: actors, and the workers that run them. It runs from when it is made until `stop()`.
 
     `name` is letters, digits, `_`, `.` and `-`; made up if not given. `workers` is how many, by default one per CPU
@@ -85,12 +77,6 @@ class Node:
     where no loop runs.
     """
 
-    id: str
-    """Name and incarnation; another node never has it, nor this one after a restart."""
-
-    around: ports.Surroundings = PROCESS
-    _crew: Crew | None = None
-
     def __init__(
         self,
         name: str | None = None,
@@ -105,16 +91,16 @@ class Node:
         roles: Iterable[str] = (),
         limits: Limits | None = None,
     ) -> None:
-        _check_kind(worker_kind, workers, on_worker_start)
-        roles = _checked_roles(roles)
+        check_kind(worker_kind, workers, on_worker_start)
+        roles = checked_roles(roles)
         limits = Limits() if limits is None else limits
-        name = f"node-{self.around.token()}" if name is None else _checked_name(name)
-        join = _addresses(join)
+        name = f"node-{self.around.token()}" if name is None else checked_name(name)
+        join = addresses(join)
         self._describe(name, f"{name}@{self.around.token()}", worker_kind, limits)
         wires = self.around.transport(self.id, listen, join, transport, cookie, limits)
         expects_others = bool(join) or transport is not None
         if worker_kind == "process":
-            crew = Crew(self, name, workers or _cores(), on_worker_start, limits)
+            crew = Crew(self, name, workers or cores(), on_worker_start, limits)
             self._crew = crew
             self._furnish(crew.places, crew.cluster, TellingMembership(crew), crew.intake)
             self._inhabit(Partitioner(self, limits, self._loops(range(1)), crew.own_ids()))
@@ -140,26 +126,6 @@ class Node:
         self._stop_until = 0.0
         self._closing: asyncio.Future[None] | None = None
         self._hub: Hub | None = None
-        self.launch: Callable[[type, tuple[Any, ...], dict[str, Any]], PID] | None = None
-
-    def _furnish(self, places: Places, cluster: Cluster, membership: Membership, intake: ports.Intake) -> None:
-        self.places = places
-        self.cluster = cluster
-        self._membership = membership
-        self.intake = intake
-
-    def _inhabit(self, local: Partitioner) -> None:
-        self.local = local
-        self.sender = Sender(local)
-        self._timers = Timers(local)
-        # The ways of a message, without a layer in between.
-        self.post = local.post
-        self.control = local.control
-        self.mint = local.mint
-        self.admit = local.admit
-        self.abandon = local.abandon
-        self.find = local.find
-        ports.hosts[self.id] = self
 
     def _guide(self, directory: Directory) -> None:
         self.directory = directory
@@ -175,7 +141,7 @@ class Node:
 
     def _start_loops(self, kind: str, workers: int | None) -> list[Any]:
         if kind == "thread":
-            return self._loops(range(workers or _cores()))
+            return self._loops(range(workers or cores()))
         if workers not in (None, 1):
             msg = f"worker_kind='loop' is one worker, the running event loop; workers={workers} does not go with it"
             raise ValueError(msg)
@@ -211,10 +177,6 @@ class Node:
         self._check_running()
         assert self._crew is not None
         return PID(self.id, self._crew.launch(cls, args, kwargs))
-
-    def pid_of(self, ref: Any) -> PID:
-        """Give the PID of a running actor, of whichever kind; see `manifold.pid_of`."""
-        return pid_of(ref, self)
 
     # Sending.
 
@@ -299,7 +261,7 @@ class Node:
         actor has left it, after what that actor is just doing. Raises ValueError if `workers` is not above 0, or the
         node lives on a loop, which is always one worker; NodeStopped.
         """
-        _check_workers(workers)
+        check_workers(workers)
         if self.worker_kind != "thread":
             msg = f"a node with worker_kind={self.worker_kind!r} has one worker, the running loop; it cannot be resized"
             raise ValueError(msg)
@@ -417,83 +379,3 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<Node {self.id}{' (stopped)' if self._stopped else ''}>"
-
-    # What actors, references and futures ask of it.
-
-    def monitor(self, pid: PID, watcher: ports.Watcher) -> None:
-        """Tell `watcher` when an actor has ended; at once if there is none."""
-        if self.places.of(pid) != self.id:
-            self.local.behind(lambda: self.cluster.monitor(pid, watcher))
-        elif (actor := self.find(pid)) is not None:
-            self.control(actor, Watch(watcher))
-        else:
-            self.local.tell_gone(pid, watcher)
-
-    def demonitor(self, pid: PID, watcher: ports.Watcher) -> None:
-        """Take that back."""
-        if self.places.of(pid) != self.id:
-            self.local.behind(lambda: self.cluster.demonitor(pid, watcher))
-        elif (actor := self.find(pid)) is not None:
-            self.control(actor, Unwatch(watcher))
-
-    def inquire(self, what: str, pid: PID, reply: Any) -> None:
-        """Stop an actor of this node (`stop`), see whether it lives (`probe`), or have it hand over (`hand over`).
-
-        `reply` is told whether it lived, or its encoded state; of one that is gone a bool in any case.
-        """
-        if self._crew is not None and self.places.of(pid) != self.id:
-            crew = self._crew
-            self.local.behind(lambda: crew.inquire(what, pid, reply))
-        elif (actor := self.find(pid)) is None:
-            reply.set(False)
-        elif what == "stop":
-            self.control(actor, Stop(), reply)
-        elif what == "hand over":
-            self.control(actor, HandOver(), reply)
-        else:
-            reply.set(True)
-
-    def threads_of(self, actor: Actor) -> set[int]:
-        """Give the identities of the threads that have to run before an actor answers: two, while it moves."""
-        return self.local.threads_of(actor)
-
-
-def _addresses(join: Iterable[str]) -> tuple[str, ...]:
-    return (join,) if isinstance(join, str) else tuple(join)
-
-
-def _checked_roles(roles: Iterable[str]) -> tuple[str, ...]:
-    roles = (roles,) if isinstance(roles, str) else tuple(roles)
-    for role in roles:
-        if not isinstance(role, str) or not _NAME.fullmatch(role):
-            msg = f"a role is 1 to 64 letters, digits, '_', '.' or '-', not {role!r}"
-            raise ValueError(msg)
-    return roles
-
-
-def _checked_name(name: str) -> str:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        msg = f"a node's name is 1 to 64 letters, digits, '_', '.' or '-', not {name!r}"
-        raise ValueError(msg)
-    return name
-
-
-def _check_workers(workers: object) -> None:
-    if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
-        msg = f"workers must be a number from 1 to {MAX_WORKERS}, not {workers!r}"
-        raise ValueError(msg)
-
-
-def _check_kind(kind: str, workers: int | None, on_start: object) -> None:
-    if workers is not None:
-        _check_workers(workers)
-    if kind not in ("thread", "loop", "process"):
-        msg = f"worker_kind must be 'thread', 'loop' or 'process', not {kind!r}"
-        raise ValueError(msg)
-    if on_start is not None and kind != "process":
-        msg = f"on_worker_start is for worker_kind='process', not {kind!r}"
-        raise ValueError(msg)
-
-
-def _cores() -> int:
-    return min(MAX_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
