@@ -137,10 +137,10 @@ def test_many_bad_packets_take_no_memory(tcp_nodes, say, lines):
     say(a, *[bytes([number % 251]) * 10_000 for number in range(1000)])
     is_well(a, b)
     before = resident_bytes()
-    for _ in range(5):
+    for _ in range(15):  # 150 MB
         say(a, *[bytes([number % 251]) * 10_000 for number in range(1000)])
         is_well(a, b)
-    assert resident_bytes() - before < 20_000_000
+    assert resident_bytes() - before < 50_000_000  # what the sender's own sockets hold comes and goes
     assert len(lines) < 300
 
 
