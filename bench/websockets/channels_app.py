@@ -12,10 +12,10 @@ import sys
 from typing import Any
 from urllib.parse import parse_qs
 
-import django  # type: ignore[import-untyped]
-from channels.generic.websocket import AsyncWebsocketConsumer  # type: ignore[import-untyped]
-from channels.layers import get_channel_layer  # type: ignore[import-untyped]
-from django.conf import settings  # type: ignore[import-untyped]
+import django
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import get_channel_layer
+from django.conf import settings
 
 from bench.websockets.serving import Numbers, serve
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import socketio  # type: ignore[import-untyped]
+import socketio
 
 from bench.websockets.serving import Numbers, serve
 
