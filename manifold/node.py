@@ -286,7 +286,7 @@ class Node(Hosting):
         elif self.worker_kind != "loop":
             self.around.thread(f"{self.name}-stop", self.stop).start()
         elif self.local.workers[0].draining:
-            self._closing = asyncio.ensure_future(self.aclose())
+            self._close_here()
         else:
             self._stop(self.local.work_off_here)
 
@@ -294,7 +294,17 @@ class Node(Hosting):
         """The same as `stop()`, without blocking the event loop it is called on."""
         if self.worker_kind != "loop" or asyncio.get_running_loop() is not self.local.workers[0].loop:
             await asyncio.to_thread(self.stop)
-        elif self._begin_stop():
+        else:
+            await asyncio.shield(self._close_here())
+
+    def _close_here(self) -> asyncio.Future[None]:
+        """Stop on the loop that the node lives on, once, whoever asks for it, and whether they go on waiting or not."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._stop_here())
+        return self._closing
+
+    async def _stop_here(self) -> None:
+        if self._begin_stop():
             if not await self.local.work_off_loop(self.limits.stop_grace_s):
                 self._log_late()
             await self.local.cancel_here()

@@ -13,7 +13,7 @@ import pykka
 import pytest
 
 import manifold
-from manifold import PID, Actor, Limits, Node, NodeDown, NodeStopped, Outcome, WouldDeadlock
+from manifold import PID, Actor, Limits, Node, NodeDown, NodeStopped, Outcome, WouldDeadlock, ports
 from manifold.actors import ActorDeadError
 
 LONG = 20
@@ -749,9 +749,23 @@ async def test_stop_in_a_handler_on_the_loop_returns_and_the_node_stops():
     node = Node(worker_kind="loop")
     await node.send(node.spawn(Stopper, log), 0, receipt=True)
     await node.aclose()
+    assert node.id not in ports.hosts
     assert sorted(log.entries) == ["returned", "stopped"]
     with pytest.raises(NodeStopped):
         node.spawn(Echo)
+
+
+async def test_whoever_closes_a_loop_node_waits_until_it_has_stopped():
+    log = Log()
+    node = Node(worker_kind="loop")
+    node.spawn(Stopper, log)
+    first = asyncio.create_task(node.aclose())
+    await asyncio.sleep(0)
+    first.cancel()  # who does not wait any more does not keep it from stopping
+    await node.aclose()
+    assert node.id not in ports.hosts
+    assert log.entries == ["stopped"]
+    assert first.cancelled()
 
 
 async def test_another_thread_may_stop_a_loop_node():
