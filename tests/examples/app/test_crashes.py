@@ -7,39 +7,16 @@ import itertools
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 
 from examples.guild_presence.app.supervisor import Supervisor
-from tests.examples.app.support import (
-    Client,
-    Clients,
-    clients_of,
-    is_alive,
-    until,
-)  # fmt: skip
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from tests.examples.app.support import Client, Clients, is_alive, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 OFFLINE_S = 2.0
 """Within what time the users of a gateway that was killed are shown offline."""
 _GUILDS = (f"guild-{number}" for number in itertools.count())
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def app() -> AsyncIterator[Supervisor]:
-    async with Supervisor() as app:
-        yield app
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def clients(app: Supervisor) -> AsyncIterator[Clients]:
-    async with clients_of(app) as clients:
-        yield clients
 
 
 async def test_the_users_of_a_killed_gateway_are_offline_soon_and_others_notice_nothing_else(

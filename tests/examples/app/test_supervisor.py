@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 
 import manifold
 from examples.guild_presence.app import supervisor
 from examples.guild_presence.app.supervisor import StartError, Supervisor
-from tests.examples.app.support import Client, Clients, clients_of, connect_raw, is_alive, socket_url, until
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from tests.examples.app.support import Client, Clients, connect_raw, is_alive, socket_url, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _GUILDS = (f"guild-{number}" for number in itertools.count())
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def app() -> AsyncIterator[Supervisor]:
-    async with Supervisor() as app:
-        yield app
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def clients(app: Supervisor) -> AsyncIterator[Clients]:
-    async with clients_of(app) as clients:
-        yield clients
 
 
 @pytest.fixture
