@@ -137,6 +137,13 @@ def join(simulation, *names, **options):
     return nodes[0] if len(nodes) == 1 else nodes
 
 
+def newcomer(simulation, a):
+    """One more node, which is in the view that `a` has: now actors move to it."""
+    c = simulation.node("c", limits=LIMITS)
+    simulation.run_until(lambda: c.id in a.directory.view.nodes, within_s=5)
+    return c
+
+
 def settle(simulation, within_s=10.0):
     """Wait until all who are connected are in one view, and it is open."""
 
@@ -324,8 +331,7 @@ def test_an_actor_that_stops_while_it_is_handed_over_is_begun_afresh():
         those = refs(Slow)
         for number in range(3):
             a.send(those, number)
-        c = simulation.node("c", limits=LIMITS)
-        simulation.run_until(lambda: c.id in a.directory.view.nodes, within_s=5)
+        c = newcomer(simulation, a)
         a.send(those, "stop")
         a.send(those, "later")
         settle(simulation)
@@ -341,8 +347,7 @@ def test_what_waits_for_an_actor_to_come_is_handled_behind_its_takeover():
         those = refs(Asynchronous)
         a.send(those, 0)
         simulation.run(0.2)
-        c = simulation.node("c", limits=LIMITS)
-        simulation.run_until(lambda: c.id in a.directory.view.nodes, within_s=5)
+        c = newcomer(simulation, a)
         futures = []
         for number in range(1, 20):
             a.send(those, number)
@@ -416,8 +421,7 @@ def test_when_a_node_dies_while_keys_are_handed_over_all_answer_again(seed):
         those = refs(Asynchronous if seed % 2 else Keeper)
         a.send(those, 1)
         simulation.run(0.1)
-        c = simulation.node("c", limits=LIMITS)
-        simulation.run_until(lambda: c.id in a.directory.view.nodes, within_s=5)
+        c = newcomer(simulation, a)
         simulation.run(simulation.random.choice([0.0, 0.001, 0.003, 0.1, 0.3]))
         a.send(those, 2)
         victim, other = (b, c) if seed % 3 else (c, b)
@@ -479,8 +483,7 @@ def test_a_node_that_stops_counts_what_still_waits_for_an_actor_to_come_as_dead(
         those = refs(Asynchronous)
         a.send(those, 0)
         simulation.run(0.2)
-        c = simulation.node("c", limits=LIMITS)
-        simulation.run_until(lambda: c.id in a.directory.view.nodes, within_s=5)
+        c = newcomer(simulation, a)
         futures = [a.ask(ref, "got", timeout=None) for ref in those]
         simulation.run(0.02)
         c.stop()
@@ -507,8 +510,7 @@ def test_a_small_mailbox_does_not_bound_what_waits_for_an_actor_to_come():
         those = refs(Small)
         a.send(those, 0)
         simulation.run(0.2)
-        c = simulation.node("c", limits=LIMITS)
-        simulation.run_until(lambda: c.id in a.directory.view.nodes, within_s=5)
+        c = newcomer(simulation, a)
         for number in range(1, 20):
             a.send(those, number)
         settle(simulation)
