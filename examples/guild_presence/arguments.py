@@ -31,13 +31,13 @@ def whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
 
 
-def up_to(most: int) -> Callable[[str], int]:
-    """Read a whole number from 1 to the one given."""
+def up_to(most: int, least: int = 1) -> Callable[[str], int]:
+    """Read a whole number from the least to the most."""
 
     def read(text: str) -> int:
         number = whole(text)
-        if not 1 <= number <= most:
-            raise argparse.ArgumentTypeError(f"must be from 1 to {most}, not {text}")
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"must be from {least} to {most}, not {text}")
         return number
 
     return read

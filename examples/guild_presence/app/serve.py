@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from examples.guild_presence.app.supervisor import MOST, StartError, Supervisor
+from examples.guild_presence.arguments import Parser, up_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import argparse
+    from collections.abc import Sequence
 
 __all__ = ["main"]
 
 PROG = "guild_presence serve"
 DESCRIPTION = "Start the application: gateways with a page and WebSockets, and guild nodes. ^C stops it in order."
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line, without the usage."""
-        self.exit(2, f"{self.prog}: {message}\n")
+PORT = "of the first gateway; 0: any (default: 8000)"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,23 +32,14 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROG, description=DESCRIPTION, allow_abbrev=False)
+def _parser() -> Parser:
+    parser = Parser(prog=PROG, description=DESCRIPTION, allow_abbrev=False)
     add = parser.add_argument
-    add("--gateways", metavar="N", type=_whole(1, MOST), default=2, help="gateway processes (default: 2)")
-    add("--guild-nodes", metavar="N", type=_whole(1, MOST), default=2, help="processes with guilds (default: 2)")
-    add("--port", metavar="N", type=_whole(0, 65535), default=8000, help="of the first gateway; 0: any (default: 8000)")
+    add("--gateways", metavar="N", type=up_to(MOST), default=2, help="gateway processes (default: 2)")
+    add("--guild-nodes", metavar="N", type=up_to(MOST), default=2, help="processes with guilds (default: 2)")
+    add("--port", metavar="N", type=up_to(65535, least=0), default=8000, help=PORT)
     add("--host", default="127.0.0.1", help="where the gateways serve; 0.0.0.0 lets others in (default: 127.0.0.1)")
     return parser
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not (text.isdecimal() and least <= int(text) <= most):
-            raise argparse.ArgumentTypeError(f"must be from {least} to {most}, not {text!r}")
-        return int(text)
-
-    return read
 
 
 async def _serve(options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from examples.guild_presence.app.supervisor import StartError, Supervisor
+from examples.guild_presence.app.supervisor import MOST, StartError, Supervisor
 from examples.guild_presence.arguments import Parser, positive, read_logs, up_to, whole
 from examples.guild_presence.load.crowd import Crowd, Plan
 from examples.guild_presence.load.gateways import Gateways
@@ -73,8 +73,8 @@ def _make_parser() -> Parser:
     add("--log", metavar="FILE", type=Path, nargs="+", action="extend", help=LOG)
     add("--repeat", metavar="N", type=up_to(10**6), help=REPEAT)
     add("--url", type=_url, help=URL)
-    add("--gateways", metavar="N", type=up_to(32), help="gateway processes of the application (default: 2)")
-    add("--guild-nodes", metavar="N", type=up_to(32), help="its processes with guilds (default: 2)")
+    add("--gateways", metavar="N", type=up_to(MOST), help="gateway processes of the application (default: 2)")
+    add("--guild-nodes", metavar="N", type=up_to(MOST), help="its processes with guilds (default: 2)")
     add("--json", action="store_true", help="print the figures as one JSON object, last and alone on stdout")
     add = parser.add_argument_group("without --log, users are made up").add_argument
     add("--users", metavar="N", type=up_to(10**6), help="how many, a WebSocket each (default: 2000)")
