@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import manifold
+from examples.guild_presence import launch as launch_module
 from examples.guild_presence.logs.log import read_lines
 from examples.guild_presence.logs.traffic import make_up
 from examples.guild_presence.replay import cluster as cluster_module
@@ -198,7 +199,7 @@ def test_a_child_that_dies_while_it_starts(
     children: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "examples.py").write_text("raise ZeroDivisionError('they are broken')")
-    monkeypatch.setattr(cluster_module, "_ROOT", tmp_path)
+    monkeypatch.setattr(launch_module, "_ROOT", tmp_path)
     said = fails(capsys)
     assert "ZeroDivisionError: they are broken" in said
     assert said.splitlines()[-1].startswith("guild_presence: node-")

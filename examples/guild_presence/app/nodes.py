@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
-import tempfile
-from asyncio.subprocess import PIPE
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 from urllib.parse import urlsplit
+
+from examples.guild_presence.launch import launch
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -19,9 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NodeProcess", "StartError"]
 
-_ROOT = Path(__file__).parents[3]
-_COOKIE = "MANIFOLD_COOKIE"
-"""Of a user's settings for nodes of his own only this concerns these."""
 _START_S = 60.0
 _STOP_S = 15.0
 
@@ -43,19 +38,8 @@ class NodeProcess:
     @classmethod
     async def start(cls, name: str, role: str, arguments: Sequence[str], variables: Mapping[str, str]) -> Self:
         """Start a node and wait until it is ready. Raises StartError."""
-        command = [sys.executable, "-m", "manifold", "node", "--name", name, "--role", role, "--log-level", "warning"]
-        env = {name: value for name, value in os.environ.items() if name == _COOKIE or not name.startswith("MANIFOLD_")}
-        errors = tempfile.TemporaryFile()  # noqa: SIM115 - the child's as long as it lives
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            *arguments,
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=errors,
-            cwd=_ROOT,
-            env={**env, **variables},
-            process_group=0,  # a ^C in the terminal is for the parent alone, which stops the others in order
-        )
+        # A group of its own: a ^C in the terminal is for the parent alone, which stops the others in order.
+        process, errors = await launch(name, ["--role", role, *arguments], variables, process_group=0)
         self = cls(name, process, errors)
         try:
             async with asyncio.timeout(_START_S):

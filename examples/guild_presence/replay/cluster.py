@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
-import tempfile
-from asyncio.subprocess import PIPE
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import manifold
+from examples.guild_presence.launch import launch
 from examples.guild_presence.replay.gateway import NODES, meet, open_gateways, setup
 
 if TYPE_CHECKING:
@@ -24,9 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Cluster", "ClusterError", "cluster", "start_node"]
 
-_ROOT = Path(__file__).parents[3]
-_COOKIE = "MANIFOLD_COOKIE"
-"""Of a user's settings for nodes of his own only this concerns these."""
 _START_S = 60.0
 """How long the nodes may take until all have met."""
 _END_S = 10.0
@@ -87,18 +81,12 @@ async def cluster(node: manifold.Node, how: How) -> AsyncIterator[Cluster]:
 
 
 async def _start(name: str, join: str, how: How) -> _Child:
-    command = [sys.executable, "-m", "manifold", "node", "--name", name, "--log-level", "warning"]
-    command += ["--join", join] if how.transport is None else ["--transport", how.transport]
-    command += ["--app", f"{setup.__module__}:{setup.__name__}", "--worker-kind", how.worker_kind]
-    command += [] if how.workers is None else ["--workers", str(how.workers)]
-    env = {name: value for name, value in os.environ.items() if name == _COOKIE or not name.startswith("MANIFOLD_")}
-    errors = tempfile.TemporaryFile()  # noqa: SIM115 - the child's as long as it lives
+    arguments = ["--join", join] if how.transport is None else ["--transport", how.transport]
+    arguments += ["--app", f"{setup.__module__}:{setup.__name__}", "--worker-kind", how.worker_kind]
+    arguments += [] if how.workers is None else ["--workers", str(how.workers)]
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, stderr=errors, cwd=_ROOT, env=env | {NODES: str(how.nodes)}
-        )
+        process, errors = await launch(name, arguments, {NODES: str(how.nodes)})
     except OSError as error:
-        errors.close()
         msg = f"{name} could not be started: {error}"
         raise ClusterError(msg) from None
     return _Child(name, process, errors)
