@@ -22,7 +22,10 @@ LOBBY = "lobby"
 
 
 class Lobby:
-    """A guild, to which sessions come and say things."""
+    """A guild, to which sessions come and say things.
+
+    Their node has one worker: when one of them has heard of something, all have.
+    """
 
     def __init__(self, node: manifold.Node) -> None:
         self.node = node
@@ -303,7 +306,7 @@ def nodes() -> Iterator[Nodes]:
 
 
 def test_all_it_knows_moves_with_it(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    gateway = nodes.node("gateway-1")
+    gateway = nodes.node("gateway-1", workers=1)
     first = nodes.node("guilds-1", roles=("guild",))
     assert until(lambda: gateway.ring("guild").nodes)
     lobby = Lobby(gateway)
@@ -338,7 +341,7 @@ def test_all_it_knows_moves_with_it(nodes: Nodes, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_empty_guild_that_moves_still_ends(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    gateway = nodes.node("gateway-1")
+    gateway = nodes.node("gateway-1", workers=1)
     first = nodes.node("guilds-1", roles=("guild",))
     assert until(lambda: gateway.ring("guild").nodes)
     (ann,) = Lobby(gateway).join("ann")
