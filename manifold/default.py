@@ -151,7 +151,8 @@ def send_after(delay_s: float, to: Any, message: Any) -> Timer:
     """Send in `delay_s` seconds, by the same way, and in the same order, as a send made at that moment.
 
     `.cancel()` takes it back. Raises as `send` does for `to`; ValueError for a negative delay; Overloaded when
-    `Limits.timers_max` are pending. What the send itself raises, later, is logged.
+    `Limits.timers_max` are pending. What the send itself raises, later, is logged. What is still pending when the node
+    has stopped is not sent.
     """
     return current_node().send_after(delay_s, to, message)
 

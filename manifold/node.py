@@ -197,7 +197,6 @@ class Node(Hosting):
         if not delay_s >= 0:
             msg = f"delay_s must be a number of seconds, 0 or more, not {delay_s!r}"
             raise ValueError(msg)
-        self._check_running()
         recipients = self.sender.checked(to)
         return self._timers.start(delay_s, lambda: self.sender.send(recipients, message, None, None, False))
 

@@ -7,7 +7,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from manifold.errors import ManifoldError, Overloaded
+from manifold.errors import ManifoldError, NodeStopped, Overloaded
 
 if TYPE_CHECKING:
     import asyncio
@@ -94,5 +94,7 @@ class Timers:
 def _do(act: Callable[[], object]) -> None:
     try:
         act()
+    except NodeStopped:
+        pass  # the loop is not the node's own, and outlives it
     except ManifoldError as error:
         logger.warning("send_after: %s", error)

@@ -1,5 +1,6 @@
 """A timer sends once, not before its time, in the order of sends of that moment; a cancelled one leaves nothing."""
 
+import asyncio
 import gc
 import math
 import threading
@@ -24,6 +25,17 @@ from tests.delivery.actors_for_tests import (
     thread_of,
 )
 from tests.support import shown
+
+
+class Ticking(manifold.Actor):
+    """Sends itself all it gets once more, later; and has it once more come when it stops."""
+
+    def on_receive(self, delay_s):
+        self.next = manifold.send_after(delay_s, self.pid, delay_s)
+
+    def on_stop(self):
+        self.next.cancel()
+        self.on_receive(0.0)
 
 
 class Signal(Recorder):
@@ -199,6 +211,28 @@ def test_a_stopped_node_takes_none_and_sends_none():
         node.send_after(0, pid, "m")
     timer.cancel()
     assert log == []
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_actors_of_a_node_that_stops_set_timers_that_are_never_sent(kind, caplog):
+    node = Node(workers=1, worker_kind=kind)
+    node.ask(node.spawn(Ticking), 1000.0).get()
+    pid = node.spawn(Ticking)
+    node.send(pid, 0.0)
+    node.stop()
+    with pytest.raises(NodeStopped):
+        node.send_after(0, pid, "m")
+    assert caplog.messages == []
+
+
+async def test_one_that_is_pending_on_a_loop_that_outlives_the_node_is_not_sent(caplog):
+    async with Node(worker_kind="loop") as node:
+        await node.ask(node.spawn(Ticking), 1000.0)
+    due = asyncio.Event()
+    asyncio.get_running_loop().call_later(0, due.set)
+    await due.wait()
+    assert node._timers._pending == 0
+    assert caplog.messages == []
 
 
 def test_what_the_send_raises_is_logged_and_the_worker_goes_on(caplog):

@@ -270,8 +270,7 @@ class Guild(manifold.Actor):
         if self._emptied is not None:
             self._emptied.cancel()
         if not self._refs:
-            with suppress(manifold.NodeStopped):
-                self._emptied = manifold.send_after(EMPTY_S, self.pid, {"op": "empty"})
+            self._emptied = manifold.send_after(EMPTY_S, self.pid, {"op": "empty"})
 
 
 async def setup(node: manifold.Node) -> None:

@@ -104,8 +104,7 @@ class Session(manifold.Actor):
             manifold.send(self._guild, join)
         if self._retry is not None:
             self._retry.cancel()
-        with suppress(manifold.NodeStopped):
-            self._retry = manifold.send_after(RETRY_S, self.pid, {"op": "retry"})
+        self._retry = manifold.send_after(RETRY_S, self.pid, {"op": "retry"})
 
     def _enter(self, welcome: dict[str, Any], home: manifold.PID, missed: list[dict[str, Any]]) -> None:
         """Take the guild's welcome; tell the client of it if it does not know all that it says."""
