@@ -66,8 +66,7 @@ class Pulse(manifold.Actor):
         with suppress(manifold.Overloaded):
             manifold.send(OVERVIEW, {"op": "beat", "beat": beat})
             self._sent += 1
-        with suppress(manifold.NodeStopped):
-            self._next = manifold.send_after(PULSE_S, self.pid, {"op": "tick"})
+        self._next = manifold.send_after(PULSE_S, self.pid, {"op": "tick"})
 
 
 async def start_pulse(node: manifold.Node, *about: Any) -> None:
@@ -85,10 +84,11 @@ class _Seen:
     before_at: float
     is_stopping: bool = False
 
-    def rates(self) -> dict[str, float]:
-        """Give how much of each figure came in a second."""
+    def rates(self, up: set[str]) -> dict[str, float]:
+        """Give how much of each figure came in a second; of a node that is not up nothing comes."""
         figures, before, passed = self.beat["figures"], self.before["figures"], self.at - self.before_at
-        return {name: (figures[name] - before[name]) / passed if passed > 0 else 0.0 for name in figures}
+        moves = passed > 0 and self.beat["id"] in up
+        return {name: (figures[name] - before[name]) / passed if moves else 0.0 for name in figures}
 
 
 class Overview(manifold.Actor):
@@ -135,30 +135,29 @@ class Overview(manifold.Actor):
         if self._looking:
             with suppress(manifold.Overloaded):
                 manifold.send(self._looking, self._overview())
-        with suppress(manifold.NodeStopped):
-            self._next = manifold.send_after(PULSE_S, self.pid, {"op": "tick"})
+        self._next = manifold.send_after(PULSE_S, self.pid, {"op": "tick"})
 
     def _overview(self) -> dict[str, Any]:
         up = set(self.node.nodes())
-        nodes = [_shown(seen, is_up=seen.beat["id"] in up) for seen in self._seen.values()]
+        seen = [(each, each.rates(up)) for each in self._seen.values()]
+        nodes = [_shown(each, rates, is_up=each.beat["id"] in up) for each, rates in seen]
         rings = {role: _Drawn(self.node.ring(role)) for role in _ROLES}
-        sums = {
-            figure: sum(node[figure] for node in nodes if node["role"] == role)
-            for figure, role in (("deliveries_per_s", "gateway"), ("events_per_s", "guild"))
-        }
-        handoffs = sum(seen.rates()["event_handoffs"] for seen in self._seen.values() if seen.beat["role"] == "guild")
+        deliveries, events, handoffs = (
+            sum(rates[figure] for each, rates in seen if each.beat["role"] == role)
+            for figure, role in (("delivered", "gateway"), ("events", "guild"), ("event_handoffs", "guild"))
+        )
         return {
             "t": "OVERVIEW",
             "nodes": sorted(nodes, key=lambda node: (node["role"], len(node["name"]), node["name"])),
-            **sums,
-            "handoffs_per_event": _ratio(handoffs, sums["events_per_s"]),
+            "deliveries_per_s": deliveries,
+            "events_per_s": events,
+            "handoffs_per_event": _ratio(handoffs, events),
             "rings": {role: ring.shares for role, ring in rings.items()},
             "arcs": {role: ring.arcs for role, ring in rings.items()},
         }
 
 
-def _shown(seen: _Seen, *, is_up: bool) -> dict[str, Any]:
-    rates = seen.rates() if is_up else dict.fromkeys(seen.beat["figures"], 0.0)
+def _shown(seen: _Seen, rates: dict[str, float], *, is_up: bool) -> dict[str, Any]:
     state = ("stopping" if seen.is_stopping else "up") if is_up else "down"
     return {
         **{name: seen.beat[name] for name in ("name", "role", "url", "pid")},

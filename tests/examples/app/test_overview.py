@@ -108,3 +108,16 @@ def test_who_does_not_look_is_told_nothing(node: manifold.Node) -> None:
     node.send(overview, {"op": "overview", "on": True, "session": other.pid})
     assert until(lambda: len(other.got) >= 2)
     assert len(looks.got) == told
+
+
+def test_the_last_figures_of_a_node_that_died_count_no_more(node: manifold.Node) -> None:
+    overview, looks = look(node)
+    about = {"role": "guild", "url": None, "pid": 1, "sessions": 0, "guilds": [], "guild_count": 0}
+    for name, identity, handoffs in (("guilds-1", node.id, 1), ("guilds-2", "guilds-2@dead", 9)):
+        for events in (1, 2):
+            figures = {"delivered": 0, "events": events, "event_handoffs": handoffs * events}
+            beat = {**about, "name": name, "id": identity, "figures": figures}
+            node.send(overview, {"op": "beat", "beat": beat})
+    assert until(lambda: latest(looks, "guilds-2"))
+    assert looks.got[-1]["events_per_s"] > 0
+    assert looks.got[-1]["handoffs_per_event"] == pytest.approx(1.0)
