@@ -69,6 +69,9 @@ class LoopThread:
     async def _wind_up(self) -> None:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=max(0.0, self._until - time.monotonic()))
+        # A thread that stood still may find its queue full now: what was begun of that would never be ended.
+        self.waker.close()
+        await asyncio.sleep(0)  # for what was woken already
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()

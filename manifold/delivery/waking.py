@@ -50,6 +50,12 @@ class Waker:
         else:
             _write(self._file, 1)
 
+    def close(self) -> None:
+        """Have nothing woken any more; what was woken already is called in this turn of the loop. On its thread."""
+        self.woken = _nothing
+        if self._file >= 0:
+            self._loop.remove_reader(self._file)
+
     def _read(self) -> None:
         os.eventfd_read(self._file)
         self.woken()
@@ -61,4 +67,4 @@ class Waker:
 
 
 def _nothing() -> None:
-    """Nobody is to be woken yet."""
+    """Nobody is to be woken yet, or any more."""

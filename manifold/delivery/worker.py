@@ -127,12 +127,12 @@ class Worker:
                     self._sealed = self._unsealed = None
                     break
             else:
-                self.loop.call_soon(self._drain, context=self.context)
+                self.wake()
             self.node.relieve()
         except BaseException:
             # Nothing may end a worker: what went wrong was outside of every handler.
             logger.critical("worker %d of %s went on after:", self.index, self.node.host.id, exc_info=True)
-            self.loop.call_soon(self._drain, context=self.context)
+            self.wake()
         finally:
             self.draining = False
 

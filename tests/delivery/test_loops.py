@@ -118,6 +118,28 @@ def test_tasks_that_take_too_long_are_cancelled():
     assert cancelled.is_set()
 
 
+def test_nothing_is_begun_while_the_cancelled_tasks_end(thread):
+    begun, tasks, started, cancelled = [], [], threading.Event(), threading.Event()
+
+    async def slow_to_end():
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            thread.waker.wake()
+            for _ in range(5):
+                await asyncio.sleep(0)
+            cancelled.set()
+
+    thread.waker.woken = lambda: begun.append(1)
+    call(thread, lambda: tasks.append(thread.loop.create_task(slow_to_end())))
+    assert started.wait(WAIT_S)
+    thread.stop(set(), time.monotonic())
+    assert thread.join(time.monotonic() + WAIT_S)
+    assert cancelled.is_set()
+    assert not begun
+
+
 def test_join_says_when_the_thread_has_not_ended_in_time(thread):
     go = threading.Event()
     assert call(thread, lambda: go.wait(WAIT_S)).wait(WAIT_S)
