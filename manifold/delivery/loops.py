@@ -30,6 +30,7 @@ class LoopThread:
         self.loop = asyncio.new_event_loop()
         self.waker = Waker(self.loop)
         self._stopping = False
+        self._winding_up = False
         self._until = 0.0
         self._ended: Callable[[], None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -47,17 +48,22 @@ class LoopThread:
         self._tasks, self._until, self._stopping = tasks, until, True
         self._ended = ended or self._ended
         with contextlib.suppress(RuntimeError):  # closed already
-            self.loop.call_soon_threadsafe(self.loop.stop)
+            self.loop.call_soon_threadsafe(self._halt)
 
     def join(self, until: float) -> bool:
         """Wait until the thread has ended; False if it has not in time (and a moment for its tasks to be cancelled)."""
         self._thread.join(max(0.0, until - time.monotonic()) + CANCEL_S)
         return not self._thread.is_alive()
 
+    def _halt(self) -> None:
+        if not self._winding_up:  # else it was told to stop before
+            self.loop.stop()
+
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         while not self._stopping:
             self._run_once()
+        self._winding_up = True
         try:
             self.loop.run_until_complete(self._wind_up())
         finally:

@@ -140,6 +140,26 @@ def test_nothing_is_begun_while_the_cancelled_tasks_end(thread):
     assert not begun
 
 
+def test_it_may_be_told_to_stop_again_while_it_waits_for_its_tasks(thread):
+    ended, tasks = threading.Event(), set()
+
+    async def stop_again():
+        while not thread._winding_up:
+            await asyncio.sleep(0)
+        thread.stop(tasks, time.monotonic() + WAIT_S)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        ended.set()
+
+    def start():
+        tasks.add(thread.loop.create_task(stop_again()))
+        thread.stop(tasks, time.monotonic() + WAIT_S)
+
+    assert call(thread, start).wait(WAIT_S)
+    assert thread.join(time.monotonic() + WAIT_S)
+    assert ended.is_set()
+
+
 def test_join_says_when_the_thread_has_not_ended_in_time(thread):
     go = threading.Event()
     assert call(thread, lambda: go.wait(WAIT_S)).wait(WAIT_S)
