@@ -122,19 +122,20 @@ class Hub:
         return self._monotonic() >= until or not any(peer.up and peer.is_owed() for peer in self._live.values())
 
     def _turn(self) -> None:
-        # What has come in is taken before anybody is called silent: this thread itself may have stood still.
+        # Whoever is called silent was so before what has come in is taken: this thread itself may have stood still.
+        taken_at = self._monotonic()
         self._transport.poll(0.0)
         self._tell_forgotten()
         self._gossip(self._monotonic())
-        pumped, seen_off = map(self._pump, list(self._live.values())), map(self._see_off, list(self._leaving.values()))
-        timeout = min([1.0, *pumped, *seen_off])
+        pumped = (self._pump(peer, taken_at) for peer in list(self._live.values()))
+        timeout = min([1.0, *pumped, *map(self._see_off, list(self._leaving.values()))])
         self._transport.poll(timeout if self._closing_at is None else min(timeout, _PUMP_S))
 
-    def _pump(self, peer: Peer) -> float:
-        """Send what is due; the seconds until more will be."""
+    def _pump(self, peer: Peer, taken_at: float) -> float:
+        """Send what is due; the seconds until more will be. What came in until `taken_at` was taken."""
         now = self._monotonic()
         with peer.lock:
-            events = peer.link.tick(now)
+            events = peer.link.tick(taken_at)
             fresh = peer.tally.fresh()
             if any(fresh):
                 peer.link.settle(*fresh, now)

@@ -149,6 +149,28 @@ def overload(node, pid):
 TIGHT = Limits(node_down_after_s=1.0, outbox_max_bytes=2048, stop_grace_s=1.0)
 
 
+def test_an_io_thread_that_stands_still_before_it_looks_at_the_clock_calls_nobody_silent():
+    with Simulation(1) as simulation:
+        a = simulation.node("a", limits=QUICK)
+        b = simulation.node("b", limits=Limits(node_down_after_s=60.0))
+        simulation.meet(a, b)
+        simulation.run(5.0)
+        hub = a._hub
+        session, poll, clock, stood_until = hub._by_node[b.id].link.session, hub._transport.poll, hub._monotonic, [0.0]
+
+        def poll_and_stand_still(timeout_s):
+            poll(timeout_s)
+            if timeout_s == 0.0 and stood_until == [0.0]:
+                stood_until.append(clock() + 3.0)
+                simulation.work(3.0)
+
+        hub._transport.poll = poll_and_stand_still
+        hub._monotonic = lambda: max(clock(), *stood_until)
+        simulation.run(10.0)
+        assert len(stood_until) == 2
+        assert hub._by_node[b.id].link.session == session
+
+
 def test_drain_returns_when_the_node_that_was_waited_for_goes_down():
     with Simulation(1) as simulation:
         a, b = pair(simulation, TIGHT)
