@@ -19,6 +19,7 @@ from manifold.testing.transport_suite import TIMEOUT_S, Runner, TransportSuite
 from manifold.transport import Finder, nats_callers
 from manifold.transport.nats import Nats
 from manifold.transport.nats_wire import PIECE_COST_MAX
+from tests.cluster.support import until
 from tests.ordering.proxy import Proxy
 from tests.transport.raw import open_files
 
@@ -351,7 +352,7 @@ def test_a_server_that_stands_still_does_not_hold_up_the_end(serve):
         sender.close()
         receiver.close()
         server.process.send_signal(signal.SIGCONT)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < TIMEOUT_S / 2
 
 
 def test_another_server_is_taken_when_one_is_gone(serve):
@@ -437,7 +438,7 @@ def test_a_failed_start_leaves_nothing(nats_server):
             Nats(nats_server.url, "taken").open(print, print)
 
     fail()
-    before = open_files(), threading.active_count()
+    files, threads = open_files(), threading.active_count()
     for _ in range(3):
         fail()
-    assert (open_files(), threading.active_count()) == before
+    assert until(lambda: open_files() <= files and threading.active_count() <= threads)
