@@ -10,6 +10,8 @@ import manifold
 
 PATIENCE_S = 10.0
 """How long anything may take before it counts as stuck."""
+HELD_S = 10 * PATIENCE_S
+"""How long an actor may be held: as long as a test may last. Whoever holds it lets go in the end."""
 
 
 def shown(value: Any) -> str:
@@ -45,7 +47,7 @@ class Held(manifold.Actor):
 
     def on_receive(self, message: Any) -> None:
         self.hold.entered.set()
-        assert self.hold.released.wait(PATIENCE_S * 2), "nobody let go"
+        assert self.hold.released.wait(HELD_S), "nobody let go"
 
 
 class Hold:

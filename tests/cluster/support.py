@@ -17,6 +17,9 @@ from tests.support import PATIENCE_S, Recorder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+DOWN_AFTER_S = 2.0
+"""`node_down_after_s` where one node is to go down, and no other: a busy machine lets no thread stand still so long."""
+
 _NUMBERS = itertools.count(1)
 _TICK = threading.Event()
 

@@ -11,7 +11,7 @@ import pytest
 import manifold
 from manifold import Limits
 from tests.cluster.support import meet, quiet, record, until
-from tests.support import Hold
+from tests.support import PATIENCE_S, Hold
 
 
 class Own(Exception):
@@ -57,7 +57,7 @@ def asking(nodes, caplog):
 def raised_by(a, b, what):
     pid = b.spawn(Raising)
     with pytest.raises(BaseException) as raised:
-        a.ask(pid, what, timeout=3).get()
+        a.ask(pid, what, timeout=PATIENCE_S).get()
     return raised.value
 
 
@@ -143,12 +143,12 @@ def test_an_actor_that_stops_with_the_question_in_its_mailbox(asking):
     a, b = asking
     actor = record(b)
     with Hold(b) as one, Hold(b) as other:
-        future = a.ask(actor.pid, "never", timeout=5)
+        future = a.ask(actor.pid, "never", timeout=PATIENCE_S)
         stopped = actor.actor_ref.stop(block=False)
-        late = a.ask(actor.pid, "late", timeout=5)
+        late = a.ask(actor.pid, "late", timeout=PATIENCE_S)
         one.release()
         other.release()
-    stopped.get(timeout=5)
+    stopped.get(timeout=PATIENCE_S)
     for waiting in (future, late):
         try:
             assert waiting.get() in ("never", "late")
@@ -166,7 +166,7 @@ def test_an_answer_that_cannot_travel(asking):
 
     pid = b.spawn(Bad)
     with pytest.raises((manifold.NotSerializable, manifold.RemoteError)):
-        a.ask(pid, 1, timeout=3).get()
+        a.ask(pid, 1, timeout=PATIENCE_S).get()
     quiet(a)
 
 
@@ -181,13 +181,13 @@ def test_an_answer_that_is_too_large(nodes):
             return "x" * message
 
     pid = b.spawn(Big)
-    assert len(a.ask(pid, 9_000, timeout=3).get()) == 9_000
+    assert len(a.ask(pid, 9_000, timeout=PATIENCE_S).get()) == 9_000
     for size in (50_000, 19_990, 20_001):
         with pytest.raises((manifold.MessageTooLarge, manifold.RemoteError)):
-            a.ask(pid, size, timeout=3).get()
+            a.ask(pid, size, timeout=PATIENCE_S).get()
     with pytest.raises((ValueError, manifold.RemoteError)):
-        a.ask(pid, "raise", timeout=3).get()
-    assert a.ask(record(b).pid, "others go on", timeout=3).get() == "others go on"
+        a.ask(pid, "raise", timeout=PATIENCE_S).get()
+    assert a.ask(record(b).pid, "others go on", timeout=PATIENCE_S).get() == "others go on"
     quiet(a)
 
 
@@ -204,7 +204,7 @@ def test_an_answer_that_cannot_be_read(asking, own_registry):
             return Mangled()
 
     with pytest.raises(manifold.CodecError):
-        a.ask(b.spawn(Mangling), 1, timeout=5).get()
+        a.ask(b.spawn(Mangling), 1, timeout=PATIENCE_S).get()
     assert a.ask(record(b).pid, "others go on").get() == "others go on"
     assert quiet(a).delivered == 2
 
@@ -259,7 +259,7 @@ def test_a_node_that_goes_before_it_answers(nodes):
     b.stop()
     for future in futures:
         with pytest.raises((manifold.NodeDown, pykka.ActorDeadError, manifold.RemoteError)):
-            future.get(timeout=5)
+            future.get(timeout=PATIENCE_S)
     quiet(a)
 
 
