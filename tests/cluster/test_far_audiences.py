@@ -7,8 +7,7 @@ import gc
 import pytest
 
 import manifold
-from manifold import Limits
-from manifold.transport.memory import HUB
+from manifold.testing import Simulation
 from tests.cluster.support import audience, meet, outcome, quiet, record, until
 from tests.support import pids, spawn
 
@@ -171,25 +170,24 @@ def test_members_of_nodes_that_are_not_connected_stay_out(nodes):
     assert outcome(a.send(group, 1, receipt=True)) == {}
 
 
-def test_add_again_after_the_node_is_back(memory_nodes):
-    a, b, c = memory_nodes.together("a", "b", "c", limits=Limits(node_down_after_s=0.4))
-    far, other = spawn(b, 5), spawn(c, 2)
-    group = audience(a, pids(far + other))
-    a.send(group, 1)
-    quiet(a)
-    HUB.cut(a.address, b.address)
-    try:
-        assert until(lambda: len(group) == 2)
-    finally:
-        HUB.heal(a.address, b.address)
-    meet(a, b)
-    assert len(group) == 2
-    a.send(group, 2)
-    group.update(pids(far))
-    assert len(group) == 7
-    assert outcome(a.send(group, 3, receipt=True)) == {"b": {"delivered": 5}, "c": {"delivered": 2}}
-    assert all(actor.got == [1, 3] for actor in far)
-    assert all(actor.got == [1, 2, 3] for actor in other)
+def test_add_again_after_the_node_is_back():
+    with Simulation(1) as simulation:
+        a, b, c = (simulation.node(name) for name in "abc")
+        simulation.meet(a, b, c)
+        far, other = spawn(b, 5), spawn(c, 2)
+        group = audience(a, pids(far + other))
+        assert outcome(a.send(group, 1, receipt=True)) == {"b": {"delivered": 5}, "c": {"delivered": 2}}
+        simulation.partition("a", "b")
+        assert simulation.run_until(lambda: len(group) == 2, within_s=20)
+        simulation.heal("a", "b")
+        simulation.meet(a, b)
+        assert len(group) == 2
+        a.send(group, 2)
+        group.update(pids(far))
+        assert len(group) == 7
+        assert outcome(a.send(group, 3, receipt=True)) == {"b": {"delivered": 5}, "c": {"delivered": 2}}
+        assert all(actor.got == [1, 3] for actor in far)
+        assert all(actor.got == [1, 2, 3] for actor in other)
 
 
 def test_a_new_incarnation_takes_part_when_added(nodes):

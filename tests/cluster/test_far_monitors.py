@@ -8,8 +8,7 @@ import threading
 import pykka
 
 import manifold
-from manifold import Limits
-from manifold.transport.memory import HUB
+from manifold.testing import Simulation
 from tests.cluster.support import record, stays, until
 from tests.support import PATIENCE_S, Recorder, pids, spawn
 
@@ -140,23 +139,24 @@ def test_a_node_that_stops(nodes):
     assert one_down(got, far.pid) in ("stopped", "node down")
 
 
-def test_a_node_that_cannot_be_reached_any_more(memory_nodes):
-    a, b = memory_nodes.together("a", "b", limits=Limits(node_down_after_s=0.4))
-    far = record(b)
-    watcher, got = monitoring(a, far.pid)
-    HUB.cut(b.address)
-    try:
-        assert one_down(got, far.pid) == "node down"
-    finally:
-        HUB.heal(b.address)
-    assert until(lambda: b.id in a.nodes())
-    # It is monitored anew, and once.
-    a.ask(watcher, ("monitor", far.pid)).get()
-    a.ask(far.pid, 1).get()
-    assert len(downs(got)) == 1
-    far.actor_ref.stop()
-    assert until(lambda: len(downs(got)) == 2)
-    assert stays(lambda: len(downs(got)) == 2, 0.1)
+def test_a_node_that_cannot_be_reached_any_more():
+    with Simulation(1) as simulation:
+        a, b = (simulation.node(name) for name in "ab")
+        simulation.meet(a, b)
+        far = record(b)
+        watcher, got = monitoring(a, far.pid)
+        simulation.partition("a", "b")
+        simulation.run(20.0)
+        assert [down.reason for down in downs(got)] == ["node down"]
+        simulation.heal("a", "b")
+        simulation.meet(a, b)
+        # It is monitored anew, and once.
+        a.ask(watcher, ("monitor", far.pid)).get()
+        a.ask(far.pid, 1).get()
+        assert len(downs(got)) == 1
+        far.actor_ref.stop()
+        simulation.run(1.0)
+        assert [(down.pid, down.reason) for down in downs(got)] == [(far.pid, "node down"), (far.pid, "stopped")]
 
 
 def test_demonitor(nodes):

@@ -15,7 +15,7 @@ from manifold.core.frames import Hello, encode_frame_header, encode_hello, encod
 from manifold.core.hashing import mint_id
 from manifold.core.link import Link, State
 from manifold.transport.zeromq import ZeroMQ
-from tests.cluster.support import meet, outcome, quiet, reconciles, record, stays, until
+from tests.cluster.support import DOWN_AFTER_S, meet, outcome, quiet, reconciles, record, stays, until
 from tests.transport.raw import resident_bytes
 
 LIMITS = {"frame_max_bytes": 1 << 20, "window_bytes": 2 << 20}
@@ -200,7 +200,7 @@ def test_who_breaks_the_protocol_again_and_again_costs_few_lines(tcp_nodes, rogu
 
 
 def test_a_node_that_says_nothing_more_is_down_in_time(tcp_nodes, rogues):
-    limits = manifold.Limits(node_down_after_s=0.6)
+    limits = manifold.Limits(node_down_after_s=DOWN_AFTER_S)
     a, b = tcp_nodes.together("a", "b", limits=limits)
     seen = tcp_nodes.watch(a)
     rogue = rogues(a)

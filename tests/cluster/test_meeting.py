@@ -11,7 +11,7 @@ import pytest
 import manifold
 from manifold import Limits, ports
 from manifold.transport.memory import HUB
-from tests.cluster.support import audience, meet, outcome, quiet, record, stays, until
+from tests.cluster.support import DOWN_AFTER_S, audience, meet, outcome, quiet, record, stays, until
 
 
 def test_two_nodes_meet(nodes):
@@ -169,8 +169,8 @@ def test_a_name_claimed_twice_is_refused_with_one_line_on_each_side(joining_node
 
 
 def test_a_name_is_free_again_when_its_holder_has_gone(nodes):
-    a, b = nodes.together("a", "b", limits=Limits(node_down_after_s=1.0))
-    other = nodes.node("b", limits=Limits(node_down_after_s=1.0))
+    a, b = nodes.together("a", "b", limits=Limits(node_down_after_s=DOWN_AFTER_S))
+    other = nodes.node("b", limits=Limits(node_down_after_s=DOWN_AFTER_S))
     assert stays(lambda: other.id not in a.nodes(), 0.3)
     b.stop()
     meet(a, other)
@@ -182,11 +182,14 @@ def test_a_wrong_cookie_never_joins_and_is_logged_once(tcp_nodes, lines):
     c = tcp_nodes.node("c", cookie="right")
     d = tcp_nodes.node("d")
     meet(a, c)
-    assert until(lambda: lines)
+
+    def at_a():
+        return [line for line in lines if line.startswith((a.id, f"{a.address} turned"))]
+
+    assert until(at_a), lines
     assert stays(lambda: a.nodes() == [a.id, c.id] and b.nodes() == [b.id] and d.nodes() == [d.id], 2)
-    at_a = [line for line in lines if line.startswith((a.id, f"{a.address} turned"))]
     assert 1 <= len(lines) <= 4, lines
-    assert len(at_a) == 1, lines
+    assert len(at_a()) == 1, lines
 
 
 def test_the_cookie_may_come_from_the_environment(tcp_nodes, monkeypatch):
@@ -241,9 +244,9 @@ def test_a_bad_address_is_one_clear_error_and_nothing_is_left(options, lines):
     finally:
         if node is not None:
             node.stop()
-    assert until(lambda: set(threading.enumerate()) <= threads, 2), threading.enumerate()
+    assert until(lambda: set(threading.enumerate()) <= threads), threading.enumerate()
     gc.collect()
-    assert until(lambda: open_sockets() <= sockets, 2)
+    assert until(lambda: open_sockets() <= sockets)
     assert set(ports.hosts) == hosts
     assert not lines
 
@@ -254,7 +257,7 @@ def test_an_address_that_is_taken_is_one_clear_error(joining_nodes):
     with pytest.raises(ValueError, match=r".*:.*") as raised:
         manifold.Node("b", listen=a.address)
     assert a.address in str(raised.value)
-    assert until(lambda: set(threading.enumerate()) <= before, 2)
+    assert until(lambda: set(threading.enumerate()) <= before)
 
 
 def test_nothing_is_left_of_nodes_that_were_stopped(nodes):
@@ -263,9 +266,9 @@ def test_nothing_is_left_of_nodes_that_were_stopped(nodes):
     made = nodes.together("a", "b", "c")
     for node in made:
         node.stop()
-    assert until(lambda: set(threading.enumerate()) <= before, 2), threading.enumerate()
+    assert until(lambda: set(threading.enumerate()) <= before), threading.enumerate()
     gc.collect()
-    assert until(lambda: open_sockets() <= sockets, 2)
+    assert until(lambda: open_sockets() <= sockets)
 
 
 class TestPartitions:
@@ -289,7 +292,7 @@ class TestPartitions:
         assert ("down", "b") not in seen.short()
 
     def test_a_long_cut_takes_both_down_and_up_again(self, memory_nodes):
-        a, b, c = self.three(memory_nodes, 0.5)
+        a, b, c = self.three(memory_nodes, DOWN_AFTER_S)
         at_a, at_b = memory_nodes.watch(a), memory_nodes.watch(b)
         actor = record(b)
         HUB.cut(a.address, b.address)
