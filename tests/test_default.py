@@ -139,7 +139,7 @@ def test_a_pending_timer_holds_nothing_up():
 def test_a_handler_that_never_ends_holds_the_script_up_for_the_grace_alone(kind):
     code, out, err = run(f"""
         import atexit, time
-        manifold.start(workers=2, limits=Limits(stop_grace_s=0.3))
+        manifold.start(workers=2, limits=Limits(stop_grace_s=2))
         manifold.send({kind}.start().pid, 0)
         assert Stuck.runs.wait(30)
         manifold.send(Counter.start().pid, 0)
@@ -440,7 +440,7 @@ def test_a_child_forked_inside_a_nodes_block_has_a_node_of_its_own():
             def child():
                 mine = Counter.start("child").pid
                 say(mine.node != parent.id)
-                say(manifold.ask(mine, 0).get(timeout=5))
+                say(manifold.ask(mine, 0).get(timeout=30))
 
             in_child(child)
     """)

@@ -144,7 +144,7 @@ def test_it_may_be_told_to_stop_again_while_it_waits_for_its_tasks(thread):
     ended, tasks = threading.Event(), set()
 
     async def stop_again():
-        while not thread._winding_up:
+        while not thread._winding_up:  # noqa: ASYNC110
             await asyncio.sleep(0)
         thread.stop(tasks, time.monotonic() + WAIT_S)
         for _ in range(5):
