@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 _CONNECT_S = 2.0
 _PING_S = 5  # after three without an answer the connection is given up; the answer comes behind all else that does
-_PROBE_S = 0.5
+_PROBE_S = 2.0  # for the answer of a busy node that has the subject; that nobody has it, the server says at once
 _RETRY_S = 0.5
 _LOOK_S = 0.5
 _FLUSH_S = 0.5
@@ -218,7 +218,7 @@ class Broker:
 
         client = Client()
         self._lost.clear()
-        async with asyncio.timeout(2 * _CONNECT_S):
+        async with asyncio.timeout(2 * _CONNECT_S + _PROBE_S):
             await client.connect(url, error_cb=on_error, **self._options(url))
             self._check(client, url)
             if is_first:
