@@ -7,6 +7,7 @@ import itertools
 import logging
 import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import manifold
@@ -123,14 +124,19 @@ class Nodes:
         return self.events[-1]
 
     def close(self) -> None:
-        for node in reversed(self.made):
-            node.stop()
-        for events in self.events:
-            events.close()
-        for loop, thread in self.loops:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(PATIENCE_S)
-            loop.close()
+        with ExitStack() as everything:  # whatever of it fails
+            for loop, thread in self.loops:
+                everything.callback(_end, loop, thread)
+            for events in self.events:
+                everything.callback(events.close)
+            for node in self.made:
+                everything.callback(node.stop)
+
+
+def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(PATIENCE_S)
+    loop.close()
 
 
 def meet(*nodes: manifold.Node, timeout_s: float = PATIENCE_S) -> None:

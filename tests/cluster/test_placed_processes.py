@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,9 @@ class Child:
         if kill:
             self.process.kill()
         self.process.stdin.close()
-        assert self.process.wait(PATIENCE_S) == (-9 if kill else 0)
+        status = self.process.wait(PATIENCE_S)
         self.process.stdout.close()
+        assert status == (-9 if kill else 0)
 
 
 class Stream:
@@ -124,12 +126,11 @@ class Cluster:
         return left
 
     def close(self):
-        for stream in self.streams:
-            stream.close()
-        for child in self.children.values():
-            child.close()
-        self.events.close()
-        self.node.stop()
+        with ExitStack() as everything:  # whatever of it fails
+            everything.callback(self.node.stop)
+            everything.callback(self.events.close)
+            for part in (*self.children.values(), *self.streams):
+                everything.callback(part.close)
 
 
 @pytest.fixture

@@ -37,6 +37,8 @@ class Child:
         ]
         for thread in self._threads:
             thread.start()
+
+    def wait_ready(self):
         assert until(lambda: self.lines, 30), self.errors
         _, self.id, self.address, echo, silent = self.lines[0].split()
         self.echo, self.silent = manifold.PID.parse(echo), manifold.PID.parse(silent)
@@ -72,6 +74,7 @@ def children(nodes):
 
     def start(name, join, **kwargs):
         made.append(Child(name, nodes.servers if nodes.transport == "nats" else join, **kwargs))
+        made[-1].wait_ready()
         return made[-1]
 
     yield start
@@ -135,7 +138,7 @@ def test_a_node_that_is_killed_and_started_again_at_its_address(nodes, children,
     assert child.id not in a.nodes()
     assert until(lambda: seen.short() == [("up", "child"), ("down", "child"), ("up", "child")])
     assert stays(lambda: len(seen.all) == 3, 1.2 * AFTER_S), seen.all
-    assert again.events(a.id) == ["up"]
+    assert until(lambda: again.events(a.id) == ["up"]), again.lines
 
 
 def test_a_node_that_is_killed_and_started_again_elsewhere_under_its_name(nodes, children, a):
