@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -51,6 +52,11 @@ class Child:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    def stand_still(self):
+        """Stop it, and wait until it has: on a busy machine some of its threads go on for a moment."""
+        self.signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     def close(self):
         self.process.kill()
@@ -104,7 +110,7 @@ def test_a_node_that_is_killed(nodes, children, a):
     a.ask(a.spawn(Monitoring), child.echo).get()
     assert a.ask(child.echo, 1).get() == 1
     before = a.stats()
-    child.signal(signal.SIGSTOP)  # so that it takes nothing of what follows
+    child.stand_still()  # so that it takes nothing of what follows
     receipts = [a.send([near.pid, child.echo, child.echo], number, receipt=True) for number in range(100)]
     child.signal(signal.SIGKILL)
     assert until(lambda: seen.short() == [("up", "child"), ("down", "child")], AFTER_S + PATIENCE_S)
@@ -157,7 +163,7 @@ def test_a_node_that_stands_still_for_long_comes_back(nodes, children, a):
     assert until(lambda: child.id in a.nodes())
     group = audience(a, [child.echo])
     assert a.ask(child.echo, 1).get() == 1
-    child.signal(signal.SIGSTOP)
+    child.stand_still()
     lost = [a.send([child.echo], ("lost", number), receipt=True) for number in range(50)]
     assert until(lambda: seen.short() == [("up", "child"), ("down", "child")], AFTER_S + PATIENCE_S)
     assert stays(lambda: a.nodes() == [a.id], AFTER_S / 2)
@@ -184,7 +190,7 @@ def test_a_node_that_stands_still_for_a_moment_loses_nothing(nodes, children, a)
     child = children("child", a.address)
     assert until(lambda: child.id in a.nodes())
     for turn in range(3):
-        child.signal(signal.SIGSTOP)
+        child.stand_still()
         for number in range(100):
             a.send(child.echo, turn * 100 + number)
         assert stays(lambda: child.id in a.nodes(), AFTER_S / 6)

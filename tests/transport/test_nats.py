@@ -393,6 +393,7 @@ def test_whoever_stands_still_is_not_cut_off(serve):
         for _ in range(20):
             assert node.stdout.readline() == "500000\n"
         node.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, node.pid, os.WSTOPPED)
         sent = sum(sender.call(lambda sender=sender: fill(sender, address)) for sender in senders)
         most = nats_callers.BUDGET_BYTES + 20 * PIECE_COST_MAX
         assert nats_callers.BUDGET_BYTES / 2 < sent <= most
