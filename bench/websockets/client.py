@@ -12,7 +12,7 @@ import select
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Link:
 
 
 class Crowd:
-    """All sockets, and the loop that reads them."""
+    """All sockets, and the loop that reads them; a context that closes them."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -85,10 +85,23 @@ class Crowd:
         self._buffer = bytearray(_BUFFER_BYTES)
         self._view = memoryview(self._buffer)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all sockets, whatever has become of them."""
+        for link in self._links.values():
+            link.sock.close()
+        self._epoll.close()
+
     def connect(self, url: str, user: str, guild: Guild, watch: Watch | None) -> Link:
         """Begin a handshake; it goes on while one polls."""
         where = urlsplit(url)
         sock = socket.create_connection((where.hostname or "", where.port or 80))
+        link = self._links[sock.fileno()] = Link(sock, user, guild, watch)
         key = base64.b64encode(os.urandom(16)).decode()
         sock.sendall(
             f"GET {self._dialect.path(user, guild.name)} HTTP/1.1\r\nHost: {where.netloc}\r\nUpgrade: websocket\r\n"
@@ -96,7 +109,6 @@ class Crowd:
         )
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setblocking(False)
-        link = self._links[sock.fileno()] = Link(sock, user, guild, watch)
         link.hear = self._hear_handshake
         self._epoll.register(sock.fileno(), select.EPOLLIN)
         guild.links.append(link)

@@ -13,9 +13,10 @@ import select
 import signal
 import sys
 import time
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
 from bench.websockets.client import Crowd, Guild, Link, Lost
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Load", "Options"]
 
 _HANDSHAKES = 32
+# How long a socket may take until it is in its guild.
+_JOIN_S = 15.0
 # How long nothing may come before what is missing is lost.
 _PATIENCE_S = 15.0
 _LOOK_S = 0.05
@@ -50,7 +53,10 @@ class Options:
 
 
 class Load:
-    """Sockets spread over guilds and servers; each message is sent by the next socket of its guild in turn."""
+    """Sockets spread over guilds and servers, as a context; each message is sent by the next socket of its guild.
+
+    When it is entered all are in their guilds, or `Lost` is raised and none is left open.
+    """
 
     def __init__(self, options: Options) -> None:
         self._dialect = DIALECTS[options.dialect]()
@@ -58,11 +64,21 @@ class Load:
         self._guilds = [Guild(f"guild-{number}") for number in range(options.guilds)]
         self._sent = Sent(_TEXT)
         self._watches: list[Watch] = []
-        self._join(options)
-        self._senders = {guild.name: cycle(guild.links) for guild in self._guilds}
+        self._options = options
 
-    def _join(self, options: Options) -> None:
-        where = _asked(options.urls[0]) if options.asks else _in_turn(options.urls)
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            opened.enter_context(self._crowd)
+            with _asked(self._options.urls[0]) if self._options.asks else _in_turn(self._options.urls) as where:
+                self._join(self._options, where)
+            self._opened = opened.pop_all()
+        self._senders = {guild.name: cycle(guild.links) for guild in self._guilds}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def _join(self, options: Options, where: Callable[[str], str]) -> None:
         joining: list[Link] = []
         for number in range(options.sockets):
             guild = self._guilds[number % len(self._guilds)]
@@ -80,12 +96,12 @@ class Load:
 
     def _still(self, joining: list[Link], at_most: int) -> list[Link]:
         """Wait until so many of these at most are still joining, and give them."""
-        until = time.perf_counter() + _PATIENCE_S
+        until = time.perf_counter() + _JOIN_S
         while len(joining) > at_most:
             self._crowd.poll(_LOOK_S)
             joining = [link for link in joining if not link.joined]
-            if time.perf_counter() > until:
-                msg = f"{joining[0].user} is not in its guild within {_PATIENCE_S:g} s"
+            if len(joining) > at_most and time.perf_counter() > until:
+                msg = f"{joining[0].user} is not in its guild within {_JOIN_S:g} s"
                 raise Lost(msg)
         return joining
 
@@ -160,26 +176,31 @@ class Load:
     def _await_all(self) -> None:
         expected = sum(guild.sent * len(guild.links) for guild in self._guilds)
         got, until = self._got(), time.perf_counter() + _PATIENCE_S
-        while got < expected and time.perf_counter() < until:
+        while got < expected:
+            is_late = time.perf_counter() > until  # one look more: what came while this process stood still is there
             self._crowd.poll(_LOOK_S)
             if self._got() > got:
                 got, until = self._got(), time.perf_counter() + _PATIENCE_S
+            elif is_late:
+                return
 
 
-def _in_turn(urls: list[str]) -> Callable[[str], str]:
+@contextmanager
+def _in_turn(urls: list[str]) -> Iterator[Callable[[str], str]]:
     places = cycle(urls)
-    return lambda _: next(places)
+    yield lambda _: next(places)
 
 
-def _asked(url: str) -> Callable[[str], str]:
-    connection = http.client.HTTPConnection(urlsplit(url).netloc)
+@contextmanager
+def _asked(url: str) -> Iterator[Callable[[str], str]]:
+    with closing(http.client.HTTPConnection(urlsplit(url).netloc)) as connection:
 
-    def ask(user: str) -> str:
-        connection.request("GET", f"/gateway?user={quote(user)}")
-        found: str = json.loads(connection.getresponse().read())["url"]
-        return found
+        def ask(user: str) -> str:
+            connection.request("GET", f"/gateway?user={quote(user)}")
+            found: str = json.loads(connection.getresponse().read())["url"]
+            return found
 
-    return ask
+        yield ask
 
 
 def _answers(load: Load) -> Iterator[dict[str, Any]]:
@@ -192,7 +213,7 @@ def _answers(load: Load) -> Iterator[dict[str, Any]]:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver's to handle
     options = Options(**json.loads(sys.argv[1]))
-    running = Load(options)
-    print(json.dumps({"joined": options.sockets}), flush=True)
-    for answer in _answers(running):
-        print(json.dumps(answer), flush=True)
+    with Load(options) as running:
+        print(json.dumps({"joined": options.sockets}), flush=True)
+        for answer in _answers(running):
+            print(json.dumps(answer), flush=True)

@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,6 +25,9 @@ from bench.websockets.load import Load, Options
 from bench.websockets.results import TABLES, figures
 from bench.websockets.sides import CHANNELS, LAYER, MANIFOLD, SOCKETIO, make_sides, why_no_sockets
 from bench.websockets.watch import Sent, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = SocketsPlan(rounds=1, sockets=20, guilds=2, window=3, warm_s=0.1, seconds=0.3)
@@ -64,15 +68,17 @@ class Served:
         self.there.sendall(data)
         assert self.crowd.poll(10) == 1
 
+    def close(self) -> None:
+        self.there.close()
+        self.crowd.close()
+
 
 @pytest.fixture(params=[True, False], ids=["watched", "counted"])
 def served(request):
-    server = Served(watched=request.param)
-    for _ in range(9):
-        server.sent.add("user-0", 0.0)
-    yield server
-    server.there.close()
-    server.link.sock.close()
+    with closing(Served(watched=request.param)) as server:
+        for _ in range(9):
+            server.sent.add("user-0", 0.0)
+        yield server
 
 
 def test_frames_are_counted_wherever_they_are_cut(served):
@@ -116,17 +122,15 @@ def test_a_handshake_that_is_refused_ends_the_run(served):
 
 
 def test_a_watched_socket_sees_what_is_doubled_missing_and_wrong():
-    served = Served(watched=True)
-    for user in ("user-0", "user-0", "user-9", "user-0"):
-        served.sent.add(user, 0.0)
-    served.greet()
-    served.write(event(1, 0) + event(2, 1) + event(2, 1) + event(4, 2) + event(5, 77))
-    assert served.watch is not None
-    # The second one came again; the third has no number, and says another user; nobody has sent the last.
-    assert (served.watch.doubled, served.watch.disordered, served.watch.wrong) == (1, 2, 2)
-    assert served.link.got == 3
-    served.there.close()
-    served.link.sock.close()
+    with closing(Served(watched=True)) as served:
+        for user in ("user-0", "user-0", "user-9", "user-0"):
+            served.sent.add(user, 0.0)
+        served.greet()
+        served.write(event(1, 0) + event(2, 1) + event(2, 1) + event(4, 2) + event(5, 77))
+        assert served.watch is not None
+        # The second one came again; the third has no number, and says another user; nobody has sent the last.
+        assert (served.watch.doubled, served.watch.disordered, served.watch.wrong) == (1, 2, 2)
+        assert served.link.got == 3
 
 
 def test_socket_io_asks_whether_the_client_is_alive():
@@ -139,7 +143,7 @@ def test_socket_io_asks_whether_the_client_is_alive():
     assert dialect.event(b'42["e",{"t":"MESSAGE_CREATE"}]') == {"t": "MESSAGE_CREATE"}
 
 
-def handed_on(server: socket.socket, copies: list[int]) -> None:
+def handed_on(server: socket.socket, copies: list[int], before_the_last: Callable[[], None]) -> None:
     """Be a server that hands each message to its only client as often as `copies` says."""
     there, _ = server.accept()
     with there, there.makefile("rb") as heard:
@@ -150,25 +154,46 @@ def handed_on(server: socket.socket, copies: list[int]) -> None:
         for seq, times in enumerate(copies):
             size = int.from_bytes(heard.read(8)[2:4], "big")
             op = json.loads(heard.read(size))
+            if seq == len(copies) - 1:
+                before_the_last()
             said = {"t": "MESSAGE_CREATE", "epoch": 1, "seq": seq, "user": "user-0", **op}
             there.sendall(text(json.dumps(said, separators=(",", ":")).encode()) * times)
         heard.read(1)  # until the client goes
 
 
 def test_what_a_server_loses_and_doubles_is_told(monkeypatch):
-    monkeypatch.setattr("bench.websockets.load._PATIENCE_S", 0.3)
+    def be_impatient() -> None:  # only now: until then it would be the server that is late
+        monkeypatch.setattr("bench.websockets.load._PATIENCE_S", 0.3)
+
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        thread = threading.Thread(target=handed_on, args=(server, [1, 0, 1, 2]))
+        thread = threading.Thread(target=handed_on, args=(server, [1, 0, 1, 2], be_impatient))
         thread.start()
-        load = Load(Options([url], "plain", asks=False, sockets=1, guilds=1))
-        found = load.pace(per_s=20, seconds=0.2)
-        assert (found["sent"], found["deliveries"]) == (4, 3)
-        assert (found["lost"], found["doubled"], found["disordered"]) == (1, 1, 2)
-        for guild in load._guilds:
-            for link in guild.links:
-                link.sock.close()
+        with Load(Options([url], "plain", asks=False, sockets=1, guilds=1)) as load:
+            found = load.pace(per_s=20, seconds=0.2)
         thread.join()
+    assert (found["sent"], found["deliveries"]) == (4, 3)
+    assert (found["lost"], found["doubled"], found["disordered"]) == (1, 1, 2)
+
+
+def hung_up(server: socket.socket) -> None:
+    """Be a server that hangs up on its first client."""
+    there, _ = server.accept()
+    with there:
+        assert there.recv(4096)
+
+
+def test_when_one_cannot_join_none_is_left_open():
+    """It would be a warning of Python's at the latest when they are collected."""
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(Lost, match="user-0: the server closed"):
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread = threading.Thread(target=hung_up, args=(server,))
+        thread.start()
+        load = Load(Options([url], "plain", asks=False, sockets=3, guilds=1))
+        with load:
+            pytest.fail("it has joined")
+    thread.join()
+    assert [link.sock.fileno() for guild in load._guilds for link in guild.links] == [-1] * 3
 
 
 def exact(found: dict, sent: int) -> bool:
