@@ -7,11 +7,16 @@ import os
 import pty
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.examples.sample_logs import EVERY_CASE, RECIPIENTS
+
+if TYPE_CHECKING:
+    from io import FileIO
 
 ROOT = Path(__file__).parents[2]
 KEYS = [
@@ -92,15 +97,24 @@ def test_made_up_traffic_is_the_same_for_the_same_seed() -> None:
 def test_on_a_terminal_progress_and_summary_go_to_stderr_and_json_to_stdout(log: Path) -> None:
     pytest.importorskip("rich")
     terminal, theirs = pty.openpty()
-    try:
-        done = run("--log", log, "--json", stderr=theirs)
-        shown = os.read(terminal, 1 << 20).decode()
-    finally:
-        os.close(terminal)
-        os.close(theirs)
+    with open(terminal, "rb", buffering=0) as shows, ThreadPoolExecutor() as reading:
+        reader = reading.submit(lambda: b"".join(iter(lambda: _read(shows), b"")).decode())
+        try:
+            done = run("--log", log, "--json", stderr=theirs)
+        finally:
+            os.close(theirs)
+        shown = reader.result()
     assert list(json.loads(done.stdout)) == KEYS
     assert "deliveries/s" in shown
     assert "room" in shown
+
+
+def _read(terminal: FileIO) -> bytes:
+    """Give what a terminal shows next; nothing when nobody has the other side open any more."""
+    try:
+        return terminal.read(1 << 16)
+    except OSError:
+        return b""
 
 
 @pytest.mark.parametrize(

@@ -174,12 +174,15 @@ class Clients:
         self._http = httpx.AsyncClient(trust_env=False, verify=False, timeout=PATIENCE_S)
 
     async def home_of(self, user: str) -> str:
-        """Ask a gateway where a user belongs; give the name."""
-        answer = await self._http.get(f"{next(iter(self.app.urls.values()))}/gateway", params={"user": user})
-        assert answer.status_code == 200, answer.text
-        gateway, url = answer.json()["gateway"], answer.json()["url"]
-        assert self.app.urls[gateway] == url
-        return gateway
+        """Ask a gateway where a user belongs, until it is one that runs; give the name."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                answer = await self._http.get(f"{next(iter(self.app.urls.values()))}/gateway", params={"user": user})
+                assert answer.status_code == 200, answer.text
+                gateway, url = answer.json()["gateway"], answer.json()["url"]
+                if gateway in self.app.urls:  # else it has not heard yet that this one was killed
+                    assert self.app.urls[gateway] == url
+                    return gateway
 
     async def close(self) -> None:
         await asyncio.gather(*(client.close() for client in self.all))
@@ -196,13 +199,14 @@ class Clients:
         return client
 
     async def users_of(self, gateway: str, number: int, prefix: str = "u") -> list[str]:
-        """Give names of users that belong on a gateway."""
+        """Give names of users that belong on a gateway, when another knows that it is there."""
         users: list[str] = []
-        for tried in itertools.count():
-            if len(users) == number:
-                return users
-            if await self.home_of(f"{prefix}{tried}") == gateway:
-                users.append(f"{prefix}{tried}")
+        async with asyncio.timeout(PATIENCE_S):
+            for tried in itertools.count():
+                if len(users) == number:
+                    return users
+                if await self.home_of(f"{prefix}{tried}") == gateway:
+                    users.append(f"{prefix}{tried}")
         raise AssertionError
 
 
@@ -246,19 +250,20 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-async def connect_raw(url: str) -> socket.socket:
-    """Open a WebSocket that never reads on: its buffer is as small as the system lets it be."""
+@asynccontextmanager
+async def not_reading(url: str) -> AsyncIterator[None]:
+    """Have a WebSocket that never reads on: its buffer is as small as the system lets it be."""
     parts = urlsplit(url)
-    raw = socket.socket()
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    raw.setblocking(False)
     loop = asyncio.get_running_loop()
-    await loop.sock_connect(raw, (parts.hostname, parts.port))
-    asked = f"GET {parts.path or '/'}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: Upgrade\r\n"
-    key = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    await loop.sock_sendall(raw, (asked + key).encode())
-    assert b" 101 " in await loop.sock_recv(raw, 100)
-    return raw
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.setblocking(False)
+        await loop.sock_connect(raw, (parts.hostname, parts.port))
+        asked = f"GET {parts.path or '/'}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: Upgrade\r\n"
+        key = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        await loop.sock_sendall(raw, (asked + key).encode())
+        assert b" 101 " in await loop.sock_recv(raw, 100)
+        yield
 
 
 @asynccontextmanager
@@ -278,8 +283,10 @@ async def served(application: Any) -> AsyncIterator[str]:
     server = uvicorn.Server(config)
     listening = socket.create_server(("127.0.0.1", 0))
     serving = asyncio.create_task(server._serve([listening]))
-    await until(lambda: server.started)
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    await serving
-    await until(lambda: not Wire._dirty)  # written on this loop, and not left to the next test's
+    try:
+        await until(lambda: server.started)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
+        await until(lambda: not Wire._dirty)  # written on this loop, and not left to the next test's

@@ -14,18 +14,19 @@ from examples.guild_presence.app.supervisor import Supervisor
 from tests.examples.app.support import Client, Clients, is_alive, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-OFFLINE_S = 2.0
-"""Within what time the users of a gateway that was killed are shown offline."""
+NODE_DOWN_AFTER_S = 4.0
+"""More than the application waits: where others use the machine, too, a node may be silent for a second or two."""
+OFFLINE_S = NODE_DOWN_AFTER_S + 10.0
+"""Within what time the users of a gateway that was killed are shown offline, at the very most."""
 _GUILDS = (f"guild-{number}" for number in itertools.count())
 
 
 async def test_the_users_of_a_killed_gateway_are_offline_soon_and_others_notice_nothing_else(
     clients: Clients, app: Supervisor
 ) -> None:
-    guild, killed = next(_GUILDS), await app.add("gateway")
-    lost = [await clients.open(user, guild) for user in await clients.users_of(killed, 8, "lost")]
-    left = await app.add("gateway")
+    guild, killed, left = next(_GUILDS), await app.add("gateway"), await app.add("gateway")
     kept = [await clients.open(user, guild) for user in await clients.users_of(left, 8, "kept")]
+    lost = [await clients.open(user, guild) for user in await clients.users_of(killed, 8, "lost")]
     sizes = len(kept[0].got)
     talking = asyncio.create_task(_talk(kept[0]))
     await kept[-1].until(lambda: len(kept[-1].texts) > 10)
@@ -53,7 +54,7 @@ async def test_the_users_of_a_killed_gateway_are_offline_soon_and_others_notice_
         assert client.code is None
     slowest = max(after - before for before, after in zip(sent, came))
     print(f"slowest message {slowest:.2f} s")
-    assert slowest < 1.0
+    assert slowest < NODE_DOWN_AFTER_S  # none had to wait until it was known that another is dead
     await app.stop(left)
 
 
@@ -77,7 +78,7 @@ async def test_the_guilds_of_a_killed_node_come_back_elsewhere_and_others_notice
 ) -> None:
     guilds = [next(_GUILDS) for _ in range(8)]
     members = {guild: [await clients.open(f"u{number}", guild) for number in range(4)] for guild in guilds}
-    homes = await _homes(clients.all[0])
+    homes = await _homes(clients.all[0], guilds)
     killed = homes[guilds[0]]
     idle = members[guilds[0]][0]
     await idle.say("status", status="idle")
@@ -109,12 +110,17 @@ async def test_the_guilds_of_a_killed_node_come_back_elsewhere_and_others_notice
     assert again not in homes.values()
 
 
-async def _homes(client: Client) -> dict[str, str]:
-    """Learn from the overview which node each guild is on."""
+async def _homes(client: Client, guilds: list[str]) -> dict[str, str]:
+    """Learn from the overview which node each guild is on, when it shows them all."""
+
+    def homes() -> dict[str, str]:
+        shown = client.of("OVERVIEW")[-1:]
+        return {guild: node["name"] for each in shown for node in each["nodes"] for guild in node["guilds"]}
+
     await client.say("overview", on=True)
-    shown = await client.until(lambda: next((each for each in client.of("OVERVIEW")[1:]), None))
+    await client.until(lambda: homes().keys() >= set(guilds))
     await client.say("overview", on=False)
-    return {guild: node["name"] for node in shown["nodes"] for guild in node["guilds"]}
+    return homes()
 
 
 async def test_what_was_said_through_a_gateway_that_was_away_for_a_while_is_said_again(
@@ -145,9 +151,8 @@ async def test_the_overview_shows_who_was_killed(clients: Clients, app: Supervis
     await ann.say("command", do="kill", node=name)
     assert (await ann.hear("RESULT"))["text"] == f"{name} was killed"
     assert not is_alive(killed)
-    await ann.until(lambda: _state(ann, name) == "down")
-    latest = ann.of("OVERVIEW")[-1]
-    assert name not in [each for each, _ in latest["rings"]["guild"]]
+    # The ring changes a moment later than it is known that the node is down.
+    await ann.until(lambda: _state(ann, name) == "down" and not _is_in_ring(ann, name))
     await ann.until(lambda: _state(ann, name) is None)
     await ann.say("overview", on=False)
 
@@ -155,6 +160,10 @@ async def test_the_overview_shows_who_was_killed(clients: Clients, app: Supervis
 def _state(client: Client, name: str) -> str | None:
     shown = client.of("OVERVIEW")[-1]
     return next((node["state"] for node in shown["nodes"] if node["name"] == name), None)
+
+
+def _is_in_ring(client: Client, name: str) -> bool:
+    return name in [each for each, _ in client.of("OVERVIEW")[-1]["rings"]["guild"]]
 
 
 async def test_the_last_of_a_kind_cannot_be_killed(clients: Clients) -> None:

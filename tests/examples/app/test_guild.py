@@ -349,8 +349,16 @@ def test_an_empty_guild_that_moves_still_ends(nodes: Nodes, monkeypatch: pytest.
     Lobby(gateway).settle()
     second = nodes.node("guilds-2", roles=("guild",))
     assert until(lambda: len(first.ring("guild").nodes) == 2)
-    monkeypatch.setattr(guild_module, "EMPTY_S", 0.2)
+    homes: list[str] = []
+    take_over = guild_module.Guild.on_takeover
+
+    def noted(self: guild_module.Guild, state: Any) -> None:
+        homes.append(self.node.name)
+        take_over(self, state)
+
+    monkeypatch.setattr(guild_module.Guild, "on_takeover", noted)
+    monkeypatch.setattr(guild_module, "EMPTY_S", 0.01)
     first.leave().get(timeout=20)
-    assert until(lambda: second.stats().actors == 1)
+    assert until(lambda: homes == ["guilds-2"])
     assert until(lambda: second.stats().actors == 0 and guilds_here.read().guilds == [])
     assert first._timers._pending == 0

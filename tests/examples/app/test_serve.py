@@ -87,7 +87,7 @@ async def test_when_it_is_killed_no_process_is_left() -> None:
         at = time.monotonic()
         await until(lambda: not any(map(is_alive, served.children)))
         print(f"gone after {time.monotonic() - at:.2f} s")
-        assert time.monotonic() - at < 2.0
+        assert time.monotonic() - at < 10.0  # about 1 s where nothing else runs
         assert {await client.ended() for client in clients} <= {1006, 1012}
 
 
