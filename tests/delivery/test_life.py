@@ -173,7 +173,7 @@ def test_what_was_sent_to_one_whose_constructor_then_raises_is_dead(cls):
     with Node(workers=1, limits=Limits(stop_grace_s=1.0)) as node:
         with pytest.raises(LookupError):
             node.spawn(Failing, lambda pid: receipts.append(node.send([pid], "m", receipt=True)))
-        assert dict(receipts[0].get(timeout=5)[node.id])["dead"] == 1
+        assert dict(receipts[0].get(timeout=WAIT_S)[node.id])["dead"] == 1
         assert counts(node)["in_flight"] == 0
         assert node.stats().actors == 0
 

@@ -118,7 +118,7 @@ def test_resizes_forth_and_back_before_the_workers_hear_of_any_lose_nothing(cls,
                 node.send(pids, number)
                 node.resize((2, 1)[number % 2])
         node.send(pids, turns)
-        futures = [node.ask(pid, "read what you got", 5) for pid in pids]
+        futures = [node.ask(pid, "read what you got", WAIT_S) for pid in pids]
         assert [future.get() for future in futures] == [list(range(turns + 1))] * 30
         assert counts(node)["in_flight"] == 0
 
