@@ -122,7 +122,7 @@ def test_workers_hear_of_a_node_that_goes(pair):
     open_question.get(timeout=10)
     b.stop()
     assert until(lambda: ask(a, one, "nodes") == [a.id])
-    assert ask(a, one, ["size"]) == 1
+    assert until(lambda: ask(a, one, ["size"]) == 1)
     assert until(lambda: len(got(a, other)) == 1)
     assert got(a, other)[0][1] == there[0]
     assert ask(a, one, ["try", there[0], "hello"])[0] == "NodeDown"
