@@ -111,9 +111,11 @@ class Node(Hosting):
             self._inhabit(Partitioner(self, limits, self._start_loops(worker_kind, workers)))
             self._guide(Directory(self, roles, Nest(self.local), expects_others=expects_others))
         if wires is not None:
-            self._join(wires, join)
+            self._listen(wires, join)
         if self._crew is not None:
             self._start_crew(self._crew)
+        if self._hub is not None:
+            self._hub.start()  # last: whoever meets this node sends to it at once
 
     def _describe(self, name: str, node: str, worker_kind: WorkerKind, limits: Limits) -> None:
         self.name = name
@@ -154,10 +156,10 @@ class Node(Hosting):
     def _loops(self, numbers: range) -> list[Any]:
         return [self.around.loop(f"{self.name}-worker-{number}") for number in numbers]
 
-    def _join(self, wires: Transport, join: tuple[str, ...]) -> None:
+    def _listen(self, wires: Transport, join: tuple[str, ...]) -> None:
         hub = Hub(self, self.name, self.cluster, self._membership, wires, self.limits, join)
         try:
-            hub.start()
+            hub.listen()
         except BaseException:
             self.stop()
             raise

@@ -66,6 +66,7 @@ class Hub:
         self._patience_s = _FORGET_AFTER * limits.node_down_after_s
         self._gossip_at = 0.0
         self._session = 0
+        self._has_started = False
         self._closing_at: float | None = None
         self._warned: set[str] = set()
         self._monotonic = host.around.monotonic
@@ -77,8 +78,8 @@ class Hub:
         """Where other nodes dial this one."""
         return self._transport.address
 
-    def start(self) -> None:
-        """Listen, and start the thread. Raises AddressError, having started nothing."""
+    def listen(self) -> None:
+        """Have an address, and take nothing in yet. Raises AddressError, having opened nothing."""
         if isinstance(self._transport, Finder):
             self._transport.find(lambda address: self._meet([("", address)]))
         self._transport.open(self._receive, self._connected)
@@ -88,6 +89,10 @@ class Hub:
         except BaseException:
             self._transport.close()
             raise
+
+    def start(self) -> None:
+        """Start the thread: others are met from now on."""
+        self._has_started = True
         self._thread.start()
 
     def wake(self) -> None:
@@ -97,8 +102,11 @@ class Hub:
     def close(self, until: float) -> None:
         """Let what is queued be acknowledged until then, say goodbye, and end the thread."""
         self._closing_at = until
-        self.wake()
-        self._thread.join(max(0.0, until - self._monotonic()) + 1.0)
+        if self._has_started:
+            self.wake()
+            self._thread.join(max(0.0, until - self._monotonic()) + 1.0)
+        else:
+            self._transport.close()
         self._membership.close()
 
     # The loop.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-import time
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from pykka import ActorDeadError
 
 import manifold
-from manifold import Node
+from manifold import Limits, Node
+from manifold.processes import crew
+from tests.cluster.support import stays
 from tests.processes.actors import GOT, WHERE, FailingStart, Namer, Placed
 from tests.processes.support import PATIENCE_S, ask, at, check, got, kill, one_in_each, quiet, until
 
@@ -83,9 +87,33 @@ def test_when_a_worker_dies_its_placed_actors_begin_afresh():
         check(node.stats())
 
 
+def test_nobody_meets_a_node_before_its_workers_can_take_what_it_is_sent(monkeypatch):
+    held, let_go, launch = threading.Event(), threading.Event(), crew.launch
+
+    def late(name):
+        held.set()
+        assert let_go.wait(PATIENCE_S)
+        return launch(name)
+
+    monkeypatch.setattr(crew, "launch", late)
+    with Node("a", workers=2, listen="tcp://127.0.0.1:0") as a, ThreadPoolExecutor() as threads, ExitStack() as stack:
+        starting = threads.submit(Node, "b", worker_kind="process", workers=2, join=[a.address])
+        stack.callback(lambda: starting.result(PATIENCE_S).stop())
+        stack.callback(let_go.set)
+        assert held.wait(PATIENCE_S)
+        assert stays(lambda: a.nodes() == [a.id], 0.5)
+        let_go.set()
+        assert until(lambda: len(a.ring().nodes) == 2)
+        a.send([placed(key) for key in KEYS], "hello")
+        assert all(ask(a, placed(key), GOT) == ["hello"] for key in KEYS)
+        assert quiet(a).dead == 0
+
+
 def test_keys_move_between_nodes_of_both_kinds_and_lose_nothing():
-    with Node("a", listen="tcp://127.0.0.1:0", workers=2) as a:
-        b = Node("b", worker_kind="process", workers=2, listen="tcp://127.0.0.1:0", join=[a.address])
+    options = {"workers": 2, "listen": "tcp://127.0.0.1:0", "limits": Limits(node_down_after_s=30.0)}
+    with ExitStack() as stack:
+        a = stack.enter_context(Node("a", **options))
+        b = stack.enter_context(Node("b", **options, worker_kind="process", join=[a.address]))
         assert until(lambda: len(a.ring().nodes) == len(b.ring().nodes) == 2)
         inside = b.spawn(Namer)
         number = 0
@@ -97,13 +125,11 @@ def test_keys_move_between_nodes_of_both_kinds_and_lose_nothing():
                 b.send(placed(key), ["b", number])
                 a.send(inside, ("send", ("key", key), ["inside", number]))
             number += 1
+            assert ask(b, inside, "name") == "b"  # no more than can be looked at in the end
 
         send_to_all()
-        c = Node("c", worker_kind="process", workers=2, listen="tcp://127.0.0.1:0", join=[a.address])
-        end = time.monotonic() + PATIENCE_S
-        while len(c.ring().nodes) < 3 or not homes(c):
-            send_to_all()
-            assert time.monotonic() < end
+        c = stack.enter_context(Node("c", **options, worker_kind="process", join=[a.address]))
+        assert until(lambda: send_to_all() or (len(c.ring().nodes) == 3 and homes(c)))
         assert ask(b, inside, ("leave",)) is None
         assert homes(b) == set()
         send_to_all()
@@ -116,5 +142,3 @@ def test_keys_move_between_nodes_of_both_kinds_and_lose_nothing():
         assert ask(a, inside, "ring") == {"a": 1, "c": 1}
         for node in (a, b, c):
             quiet(node)
-        c.stop()
-        b.stop()
