@@ -118,6 +118,8 @@ class Load:
         self._keep_outstanding(window, begin)
         before, begin = self._got(), time.perf_counter()
         self._keep_outstanding(window, begin + seconds)
+        while self._got() == before and time.perf_counter() < begin + seconds + _PATIENCE_S:
+            self._keep_outstanding(window, time.perf_counter() + _LOOK_S)  # all stood still: 0 is no rate
         deliveries, seconds = self._got() - before, time.perf_counter() - begin
         return {"deliveries_per_s": deliveries / seconds, **self._end()}
 
