@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[2]
 KEYS = int(os.environ.get("MANIFOLD_KEYS", "2000"))
 AFTER_S = 4.0 if KEYS < 5000 else 15.0
 """Long enough for a machine that is busy with this and other things."""
+NOTICED_WITHIN_S = AFTER_S / 5
+"""How much later than this node the one that leads may notice that another is down: the time between two pings."""
 LIMITS = Limits(node_down_after_s=AFTER_S)
 PATIENCE_S = 60.0
 PARTS = 10
@@ -199,6 +201,8 @@ def test_keys_move_by_their_share_and_only_what_was_under_way_to_a_killed_node_i
     stats = quiet(cluster.node)
     report("a node killed", share=len(lost) / KEYS, answered_s=took_s, unreachable=stats.unreachable)
     assert sorted(moved(told, again)) == sorted(ref.key for ref in lost)
+    if KEYS >= 20_000:  # a machine that runs other tests beside may stand still for as long
+        assert took_s < 3.0 + NOTICED_WITHIN_S
     final = cluster.tell()
     for key, (home, count, _) in final.items():
         if told[key][0] == "n4":

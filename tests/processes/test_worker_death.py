@@ -227,7 +227,7 @@ def test_workers_end_with_their_main_process(busy):
         assert len(workers) == 2
         assert all(map(is_running, workers))
         kill(main)
-        assert until(lambda: not any(map(is_running, workers)), 10)
+        assert until(lambda: not any(map(is_running, workers)), 2)
     finally:
         process.kill()
         process.wait(10)
