@@ -152,9 +152,8 @@ class Soak:
     def _rest(self, name: str) -> None:
         """Have all rest, and see what they hold then."""
         meet(self.nodes)
-        for node in self.nodes:
-            node.tell("rest")
-        if until(self._is_quiet, QUIET_S) is None:
+        self._tell_to_rest()
+        if until(self._comes_to_rest, QUIET_S, every_s=0.5) is None:
             self._fail(f"never quiet: {[node.tell('look') for node in self.nodes]}")
         until(lambda: self._is_as_before(name), (PATIENCE + 3) * self.down_after_s, every_s=0.5)
         for node in self.nodes:
@@ -170,9 +169,18 @@ class Soak:
             held[name] = node.tell("hold")
             is_good &= held[name] == held["start"] and not any(held[name][what] for what in PASSING)
         if not is_good:
-            for node in self.nodes:
-                node.tell("rest")
+            self._tell_to_rest()
         return is_good
+
+    def _comes_to_rest(self) -> bool:
+        """Have all rest until nothing happens: nodes that lose each other meanwhile have members to take in anew."""
+        if not (is_quiet := self._is_quiet()):
+            self._tell_to_rest()
+        return is_quiet
+
+    def _tell_to_rest(self) -> None:
+        for node in self.nodes:
+            node.tell("rest")
 
     def _weigh(self, node: Running, name: str) -> None:
         counts = node.tell("count")

@@ -46,11 +46,11 @@ class Source(Speaker):
 
     def beat(self) -> None:
         """Do a few things; or, when it is time to rest, see what is still open."""
-        if not self.town.resting:
-            self.is_idle = False
-            self.some()
-        else:
+        self.is_idle = False
+        if self.town.resting:
             self.is_idle = self.come_home()
+        else:
+            self.some()
 
     def some(self) -> None:
         token = ports.current.set(self.town.node)
