@@ -168,6 +168,10 @@ class Book:
         self.ended.setdefault(pid, self.now())
         self.checker.ended(pid)
 
+    def sent_by(self, pid: str, sender: str, sequence: int) -> float:
+        """Give a time at which a message that has arrived was certainly sent."""
+        return self.sent_at[sender, sequence]
+
     # Audiences.
 
     def lacks(self, node: str, audience: str, pid: manifold.PID, since: float) -> None:

@@ -28,8 +28,6 @@ class Case(NamedTuple):
     stats: Mapping[str, manifold.Stats]
     is_tight: bool
     """Whether queues and mailboxes were so small that messages were shed."""
-    slack_s: float = 0.0
-    """How much later than it happened a change may have been noted."""
 
 
 def judge(case: Case) -> Counter[str]:
@@ -68,8 +66,8 @@ def may_be_lost(case: Case, fault: Fault) -> bool:
     book, sender, recipient = case.book, node_of(str(fault.sender)), node_of(str(fault.recipient))
     at, pair = book.sent_at[str(fault.sender), fault.sequence], book.checker._pairs[fault.sender, fault.recipient]
     later = min((number for number in pair.arrived if number > fault.sequence), default=None)
-    until = inf if later is None else book.sent_at[str(fault.sender), later]
-    if case.is_tight or (sender != recipient and not book.stayed_up(sender, recipient, at, until + case.slack_s)):
+    until = inf if later is None else book.sent_by(str(fault.recipient), str(fault.sender), later)
+    if case.is_tight or (sender != recipient and not book.stayed_up(sender, recipient, at, until)):
         return True
     return sender in book.killed | book.stopped and later is None  # what it had under way went with it
 
@@ -157,9 +155,8 @@ def monitors(book: Book) -> None:
 def audiences(case: Case) -> None:
     """Nobody has left an audience but who had ended, or whose node was gone."""
     for lacked in case.book.lacking:
-        until = lacked.at + case.slack_s
-        has_ended = case.book.ended.get(str(lacked.pid), inf) <= until
-        if not has_ended and not case.book.saw_down(lacked.node, lacked.pid.node, lacked.since, until):
+        has_ended = case.book.ended.get(str(lacked.pid), inf) <= lacked.at
+        if not has_ended and not case.book.saw_down(lacked.node, lacked.pid.node, lacked.since, lacked.at):
             case.book.fail(f"an audience of {lacked.audience} lacked {lacked.pid} at {lacked.at:.4f}")
 
 

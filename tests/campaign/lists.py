@@ -36,16 +36,19 @@ class Listed:
 
     def add(self, pids: list[manifold.PID]) -> None:
         self.follow()
-        up, now = self._nodes(), self._source.world.now
+        world = self._source.world
+        now, seen, up = world.now, len(world.history), self._source.node.nodes()
         try:
             self.audience.update(pids)
-            fresh = [pid for pid in pids if pid.node in up or (pid in self.audience and pid.node in self._nodes())]
-            self.members = dict.fromkeys(fresh, now) | self.members
+            is_known = len(world.history) == seen
         except Overloaded:
+            is_known = False
+        if is_known:
+            fresh = [pid for pid in pids if pid.node in up or pid in self.audience]
+            self.members = dict.fromkeys(fresh, now) | self.members
+        else:
+            self._seen = len(world.history)  # somebody went or came meanwhile: only the audience itself knows
             self.members = {pid: self.members.get(pid, now) for pid in self.audience}
-
-    def _nodes(self) -> list[str]:
-        return self._source.node.nodes()
 
     def discard(self, pid: manifold.PID) -> None:
         self.follow()
@@ -56,13 +59,19 @@ class Listed:
             pass
 
     def now(self) -> list[manifold.PID]:
-        """Give who is in it, having noted who is not that should be: who has ended may, or may not."""
-        there = list(self.audience)
+        """Give who is in it, having noted who is not that should be: who has ended may, or may not.
+
+        A node that goes down leaves audiences in the moment before that is history.
+        """
+        there, node = list(self.audience), self._source.node
+        up = {node.id, *node.cluster.peers}
         self.follow()
-        book, node = self._source.world.book, self._source.node.id
+        book = self._source.world.book
         for pid in set(self.members).difference(there):
-            book.lacks(node, self._source.name, pid, self.members.pop(pid))
-        surplus = [pid for pid in there if pid not in self.members and not self._source.world.is_going(pid)]
+            since = self.members.pop(pid)
+            if pid.node in up:
+                book.lacks(node.id, self._source.name, pid, since)
+        surplus = [pid for pid in there if pid not in self.members and pid in self.audience]
         if surplus or len(set(there)) != len(there):
             book.fail(f"an audience of {self._source.name} has {surplus[:3]} too many: {there}")
         return there

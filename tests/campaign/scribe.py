@@ -17,7 +17,7 @@ from tests.campaign import judge
 from tests.campaign.book import Answer, Asked, Book, Received
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 __all__ = ["Scribe", "read"]
@@ -31,6 +31,8 @@ class Scribe:
         self.history: list[Change] = []
         self.heard = 0
         """Of how many changes the node told."""
+        self.noted = 0
+        """How much was written: as much as before where nothing has happened."""
         self.ended: set[str] = set()
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._refs: dict[Any, str] = {}
@@ -41,6 +43,7 @@ class Scribe:
 
     def _write(self, what: str, *args: Any) -> None:
         if not self._is_over:
+            self.noted += 1
             os.write(self._file, f"{json.dumps([time.monotonic(), what, *args])}\n".encode())
 
     def close(self) -> None:
@@ -128,6 +131,21 @@ class Scribe:
         self._is_over = True  # that all nodes stop now is not part of the schedule
 
 
+class _Written(Book):
+    """What threads have written, which may stand still between what they do and a line about it."""
+
+    def __init__(self, now: Callable[[], float], history: Sequence[Change]) -> None:
+        super().__init__(now, history)
+        self._arrived_at: dict[tuple[str, str, int], float] = {}
+
+    def arrived(self, pid: str, sender: str, sequence: int) -> None:
+        super().arrived(pid, sender, sequence)
+        self._arrived_at.setdefault((pid, sender, sequence), self.now())
+
+    def sent_by(self, pid: str, sender: str, sequence: int) -> float:
+        return self._arrived_at[pid, sender, sequence]
+
+
 class _Reader:
     """Tells a book what lines say."""
 
@@ -135,7 +153,7 @@ class _Reader:
         self.at = 0.0
         self.history: list[Change] = []
         self.audiences: list[tuple[str, list[str], list[str]]] = []
-        self.book = Book(lambda: self.at, self.history)
+        self.book = _Written(lambda: self.at, self.history)
 
     def read(self, at: float, what: str, *args: Any) -> None:
         self.at = at

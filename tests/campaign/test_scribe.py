@@ -92,6 +92,16 @@ def test_what_was_lost_before_the_other_went_and_came_may_not(two):
     assert any("lost: 2" in line for line in two.judged())
 
 
+def test_one_who_was_about_to_send_when_the_other_went_and_came(two):
+    exchange(two, 1)
+    two.send(2)
+    two.send(3)
+    two.see(B, "silent")
+    two.see(B)
+    two.get(3)
+    assert two.judged() == []
+
+
 def test_one_that_was_killed_got_the_first_of_what_was_sent(two):
     exchange(two, 1)
     two.send(2)

@@ -67,10 +67,6 @@ class World:
         """Note that an actor, of which this is the source, monitors another."""
         self.watchers[str(pid)].append(manifold.PID.parse(source.name))
 
-    def is_going(self, pid: manifold.PID) -> bool:
-        """Whether its node may just be leaving audiences: there is no such moment here."""
-        return False
-
     # Who is there.
 
     def any_pid(self, random: Random) -> manifold.PID:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["TRANSPORTS", "play", "run"]
 
 TRANSPORTS = ("zeromq", "nats")
-SLACK_S = 0.5
 
 
 def run(transport: str, seed: int) -> Result:
@@ -44,7 +43,7 @@ def _play(what: Plan, place: Path, result: Result) -> None:
         theatre.play()
         stats = {node: manifold.Stats(**counts) for node, counts in theatre.end().items()}
     book = read(path for path in theatre.files if path.exists())
-    found = judge(Case(book, stats, what.is_tight, SLACK_S))
+    found = judge(Case(book, stats, what.is_tight))
     _stay_together(book, what)
     result.wrong += book.wrong
     result.faults = dict(book.faults)

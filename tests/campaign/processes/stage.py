@@ -39,11 +39,9 @@ ACTS, TROUBLE = 0.88, 0.96
 """The shares of what threads do: they send themselves, or have actors send; the rest is trouble."""
 PAUSE_S = 0.03
 """The longest that a sender rests between its turns."""
-CHANGE_S = 1.0
-"""How long after a change of who is up an audience may not have followed it."""
 LEFT_S = 5.0
 """How long a node may take to let go of what nobody needs."""
-HEARD_S = 5.0
+HEARD_S = 10.0
 """How long the task that listens to a node may take to hear of all that has happened."""
 
 
@@ -70,8 +68,11 @@ class Stage:
         self._criticals = Criticals()
         logging.getLogger("manifold").addHandler(self._criticals)
         self.node = role.start()
-        self.node._membership.subscribe(self)
         self._loop = asyncio.new_event_loop()
+        with self.node._membership.changed:  # what it tells, and what that is held against, begin with the same change
+            self.node._membership.subscribe(self)
+            self._listening = self._loop.create_task(listen(self, self.node))  # type: ignore[arg-type]
+            self._loop.run_until_complete(asyncio.sleep(0))
         self._threads = [threading.Thread(target=self._send, args=(which,), daemon=True) for which in range(2)]
         self._threads.append(threading.Thread(target=self._run_loop, daemon=True))
         for _ in range(MEMBERS):
@@ -111,10 +112,6 @@ class Stage:
     def watched(self, source: Source, pid: manifold.PID) -> None:
         """Have an actor know that another monitors it."""
         source.command(pid, "watched", manifold.PID.parse(source.name))
-
-    def is_going(self, pid: manifold.PID) -> bool:
-        """Whether its node may just be leaving audiences."""
-        return any(change.other == pid.node and change.at > self.now - CHANGE_S for change in self.history[-100:])
 
     def put(self, event: Any) -> None:
         """Hear of a change, in the moment in which it happens."""
@@ -183,11 +180,10 @@ class Stage:
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
         token = ports.current.set(self.node)
-        listening = self._loop.create_task(listen(self, self.node))  # type: ignore[arg-type]
         source = self._source(f"{self.node.id}/task")
         sending = self._loop.create_task(self._send_in_task(source))
         try:
-            self._loop.run_until_complete(listening)
+            self._loop.run_until_complete(self._listening)
             self._loop.run_until_complete(sending)
         finally:
             ports.current.reset(token)
@@ -195,10 +191,10 @@ class Stage:
 
     async def _send_in_task(self, source: Source) -> None:
         while not self._over.is_set():
+            self._turns.add(source.name)
             if self._going.is_set():
-                self._turns.add(source.name)
                 await in_task(source, 2)
-                self._turns.discard(source.name)
+            self._turns.discard(source.name)
             await asyncio.sleep(PAUSE_S)
 
     # What the driver wants.
@@ -223,9 +219,11 @@ class Stage:
 
     def state(self) -> dict[str, Any]:
         """Tell who is up, and whether something is under way."""
-        stats = self.node.stats()
+        stats, workers = self.node.stats(), self.node.local.workers
         quiet = not (self._turns or self._going.is_set() or stats.in_flight or self.node._timers._pending)
-        return {"nodes": self.node.nodes(), "quiet": quiet, "stats": dict(stats)}
+        quiet &= not any(worker.awake or worker.tasks for worker in workers)  # what was delivered is handled, too
+        quiet &= not any(peer.link.unacked or peer.stuck for peer in list(self.node._hub._by_node.values()))
+        return {"nodes": self.node.nodes(), "quiet": quiet, "stats": dict(stats), "noted": self.book.noted}
 
     def report(self) -> dict[str, Any]:
         """Write down what came of it all; nothing is under way."""

@@ -172,11 +172,18 @@ class Theatre:
         for player in self._players.values():
             player.tell("rest")
         self._await(self._is_quiet, QUIET_S)
-        self._pass(CALM_S)
-        self._await(self._is_quiet, QUIET_S)
+        self._await(self._is_still, QUIET_S)
 
     def _is_quiet(self) -> bool:
         return self._have_met() and all(state["quiet"] for state in self._all("state").values())
+
+    def _is_still(self) -> bool:
+        """Whether nothing has happened from one look to the next: in one, a node that is through with everything may
+        be looked at before one that has just had something for it.
+        """
+        before = self._all("state")
+        self._pass(CALM_S)
+        return self._is_quiet() and self._all("state") == before
 
     @property
     def broken(self) -> int:
