@@ -106,6 +106,7 @@ class Offload:
     def _run(self) -> None:
         while (item := self._next()) is not None:
             self._do(*item)
+            del item  # while it waits for the next one it keeps nothing of the last
 
     def _do(self, sender: int, cost: int, act: Callable[[], object]) -> None:
         try:
