@@ -1,6 +1,6 @@
 """One node of a soak, in a process of its own, that is told what to do by lines of JSON, and answers each with one.
 
-`python -m tests.campaign.soak.child OPTIONS`, a JSON of: name, origin, port, address, join, ledger, limits.
+`python -m tests.campaign.soak.child OPTIONS`, a JSON of: name, origin, address, join, ledger, limits.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import manifold
-from manifold.surroundings import Process
-from manifold.transport.zeromq import ZeroMQ
+from tests.campaign.processes.role import Around
 from tests.campaign.soak.holdings import blocks, holdings, kinds
 from tests.campaign.soak.ledger import Ledger
 from tests.campaign.soak.town import Awaiting, Crashed, Desk, Narrow, Neighbours, Resident, Speaker, Town
@@ -29,27 +28,16 @@ FILL_BYTES = 64 << 10
 FILL_MAX = 10_000
 
 
-class BehindProxy(Process):
-    """What a process gives a node whose connections come through a proxy: the address that it tells is the proxy's."""
-
-    def __init__(self, address: str) -> None:
-        def make(node: str, listen: Any, join: Any, transport: Any, cookie: Any, limits: Any) -> ZeroMQ:
-            made = Process.transport(node, listen, join, transport, cookie, limits)
-            made.__class__ = type("Behind", (ZeroMQ,), {"address": property(lambda _: address, lambda *_: None)})
-            return made
-
-        self.transport = make  # type: ignore[method-assign, assignment]
-
-
 class Child:
     """The node, those who live there, and what they can be told from outside."""
 
     def __init__(self, options: dict[str, Any]) -> None:
-        cls = type("Node", (manifold.Node,), {"around": BehindProxy(options["address"])})
+        self.around = Around(options["address"])
+        cls = type("Node", (manifold.Node,), {"around": self.around})
         self.node = cls(
             options["name"],
             workers=WORKERS,
-            listen=f"tcp://127.0.0.1:{options['port']}",
+            listen="tcp://127.0.0.1:0",
             join=options["join"],
             limits=manifold.Limits(**options["limits"]),
         )
@@ -69,7 +57,7 @@ class Child:
     def who(self) -> dict[str, Any]:
         here = self.town.neighbours[self.node.id]
         pids = [str(here.desk), *map(str, here.residents)]
-        return {"node": self.node.id, "origin": here.origin, "pids": pids}
+        return {"node": self.node.id, "port": self.around.port, "origin": here.origin, "pids": pids}
 
     def meet(self, node: str, origin: int, pids: list[str]) -> None:
         desk, *residents = map(manifold.PID.parse, pids)

@@ -85,16 +85,21 @@ def slow(soak: Soak, node: Running) -> str:
 
 
 def fill(soak: Soak, node: Running) -> str:
-    """Send to a node that stands still until the outbox to it is full."""
+    """Send to a node that stands still until the outbox to it is full; again if it was thought dead before that."""
     sender = next(other for other in soak.nodes if other is not node)
-    node.pause()
-    try:
-        taken = sender.tell("fill", node.id)
-    finally:
-        node.resume()
-    if taken is None:
-        raise Unseen("its outbox was never full")
-    return f"the outbox to it was full after {taken} messages of 64 KiB"
+    taken: list[int | None] = []
+
+    def is_full() -> bool:
+        meet(soak.nodes)
+        node.pause()
+        try:
+            taken.append(sender.tell("fill", node.id))
+        finally:
+            node.resume()
+        return taken[-1] is not None
+
+    _see(is_full, "its outbox was never full")
+    return f"the outbox to it was full after {taken[-1]} messages of 64 KiB"
 
 
 def _see(holds: Callable[[], bool], otherwise: str) -> None:

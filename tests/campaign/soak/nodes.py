@@ -7,7 +7,6 @@ import json
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -50,6 +49,7 @@ class Running:
         threading.Thread(target=self._read, daemon=True).start()
         who = self._next("start")
         self.id: str = who["node"]
+        self.port: int = who["port"]
         self.pids: list[str] = who["pids"]
 
     def tell(self, what: str, *arguments: Any) -> Any:
@@ -102,7 +102,6 @@ class Place:
     """Where a node is, whoever it is at the time."""
 
     name: str
-    port: int
     proxy: Proxy
 
 
@@ -115,8 +114,7 @@ class Nodes:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
         self._thread.start()
-        ports = _free_ports(len(names))
-        self.places = {name: Place(name, port, Proxy(port, self._loop)) for name, port in zip(names, ports)}
+        self.places = {name: Place(name, Proxy(0, self._loop)) for name in names}
         self.running: dict[str, Running] = {}
         self.ledgers: list[str] = []  # by origin
         try:
@@ -134,14 +132,15 @@ class Nodes:
         place, origin = self.places[name], len(self.ledgers)
         ledger = str(self._directory / f"{name}-{origin}")
         options = {
-            "port": place.port,
             "address": place.proxy.address,
             "join": [other.proxy.address for other in self.places.values() if other is not place],
             "ledger": ledger,
             "limits": self._limits,
         }
         self.ledgers.append(ledger)
+        place.proxy.port = 0  # where the last one listened somebody else may, by now
         fresh = Running(name, origin, options)
+        place.proxy.port = fresh.port
         for other in self:
             other.tell("meet", fresh.id, fresh.origin, fresh.pids)
             fresh.tell("meet", other.id, other.origin, other.pids)
@@ -176,14 +175,6 @@ def until(holds: Callable[[], bool], within_s: float, every_s: float = 0.1) -> f
             return None
         time.sleep(every_s)
     return time.monotonic() - started
-
-
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [made.getsockname()[1] for made in sockets]
-    for made in sockets:
-        made.close()
-    return ports
 
 
 def resources(process: int) -> tuple[int, int, int]:
