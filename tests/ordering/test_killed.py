@@ -42,6 +42,10 @@ class Child:
             stdout=subprocess.PIPE,
             text=True,
         )
+
+    def enter(self):
+        """Have it take part, when it has begun and everybody knows it."""
+        play, label = self.play, self.label
         self.id, self.address, *pids = self.process.stdout.readline().split()
         *self.members, self.talking = map(manifold.PID.parse, pids)
         assert until(lambda: all(self.id in cast.node.nodes() for cast in play.casts), 3 * DOWN_AFTER_S), play.note()
@@ -114,6 +118,7 @@ def start(play, tmp_path):
 
     def start(label, **options):
         made.append(Child(play, label, tmp_path / label, **options))
+        made[-1].enter()
         return made[-1]
 
     yield start
@@ -127,6 +132,7 @@ def test_a_node_that_is_killed_and_started_again(play, start):
     old.talk()
     play.wait(play.go(SENDS))
     turns = play.go(SENDS)
+    assert until(lambda: old.path.read_text().count("sent ") > 10), play.note()
     old.kill()
     play.wait(turns)
     new = start("b2", listen=old.address)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import threading
 
 import pytest
 
@@ -160,9 +159,16 @@ def test_everything_of_the_others_arrives_while_a_worker_is_killed_again_and_aga
     hunted = node.cluster.peers[f"{node.id}/1"].node
     lost = frozenset(name for pid, name in one.names.items() if node.places.of(pid) == hunted)
     one.run()
-    ended = threading.Event()
+    killed = []
+
+    def kill_the_next():
+        member = node._crew._members.get(1)
+        if member is None or not member.is_ready or member in killed:
+            return False
+        member.process.kill()
+        killed.append(member)
+        return True
+
     for _ in range(3):
-        assert until(lambda: 1 in node._crew._members and node._crew._members[1].is_ready, PATIENCE_S)
-        node._crew._members[1].process.kill()
-        ended.wait(0.2)
+        assert until(kill_the_next, PATIENCE_S), one.state()
     one.finish(lost)
