@@ -55,7 +55,7 @@ def test_it_waits_for_the_task_that_listens(monkeypatch):
 
     async def late(world, node):
         async for event in node.events():
-            await asyncio.to_thread(looked.wait)
+            await asyncio.to_thread(looked.wait, 60.0)
             world.book.told(node.id, event.node, "" if isinstance(event, manifold.NodeUp) else event.reason)
 
     def look(stage):
