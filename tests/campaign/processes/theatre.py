@@ -281,11 +281,17 @@ class Theatre:
         assert self._server is not None
         if self._server.process.poll() is None and (seconds := self._lasting(kind, least, most)):
             self._server.kill()
+            self._lead_to(0)
             self._later(seconds, self._restart_server)
 
     def _restart_server(self) -> None:
-        assert self._server is not None
-        self._server = NatsServer(port=self._server.port)
+        self._server = NatsServer()
+        self._lead_to(self._server.port)
+
+    def _lead_to(self, port: int) -> None:
+        """Where the last server was somebody else may listen by now: only the proxies know where the next one is."""
+        for proxy in self._proxies.values():
+            proxy.port = port
 
 
 FAULTS: dict[str, Callable[[Theatre, str], None]] = {
