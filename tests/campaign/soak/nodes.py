@@ -47,7 +47,11 @@ class Running:
         )
         self._answers: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
-        who = self._next("start")
+        try:
+            who = self._next("start")
+        except BaseException:
+            self.kill()
+            raise
         self.id: str = who["node"]
         self.port: int = who["port"]
         self.pids: list[str] = who["pids"]

@@ -77,15 +77,16 @@ class Soak:
         self._kinds: dict[str, Counter[str]] = {}
 
     def play(self) -> None:
+        self._sampler.start()
         try:
             meet(self.nodes)
-            self._sampler.start()
             self._traffic()
             self._finish()
         except (Unseen, TimeoutError, RuntimeError) as error:
             self._fail(f"{type(error).__name__}: {error}")
         finally:
             self._over.set()
+            self._sampler.join()
             self.nodes.close()
             for ended, ledger in zip(self.record.ended, self.nodes.ledgers):
                 ended["handled"], ended["out of order"] = read(ledger)
