@@ -76,6 +76,7 @@ class Broker:
         self._lost = asyncio.Event()
         self._woken = False
         self._waker = Waker()
+        self._finishing: asyncio.Task[Any] | None = None
 
     def listen_to(self, subject: str) -> None:
         """Take what is published to another subject, too; before `open`."""
@@ -149,8 +150,8 @@ class Broker:
         self._welcome(await self._connect(is_first=True))
 
     async def _keep(self) -> None:
-        """Publish while there is a connection, and make another when it is lost; for ever."""
-        while True:
+        """Publish while there is a connection, and make another when it is lost; until it is over."""
+        while self._finishing is None:
             writer = asyncio.create_task(self._write())
             while self._client.is_connected and not writer.done():
                 self._lost.clear()
@@ -178,6 +179,8 @@ class Broker:
             try:
                 client = await self._connect()
             except AddressError as error:
+                if self._finishing is not None:
+                    raise
                 logger.debug("%s", error)
                 await asyncio.sleep(_RETRY_S * random.uniform(0.5, 1.5))  # noqa: S311
             else:
@@ -299,12 +302,14 @@ class Broker:
             raise AddressError(f"subject://{self._subjects[0]}", "something listens there already")
 
     async def _finish(self) -> None:
+        self._finishing = asyncio.current_task()
         if self.is_up:
             with suppress(*_FAULTS):
                 async with asyncio.timeout(_FLUSH_S):
                     await self._flush()
         self.is_up = False
-        await asyncio.gather(*self._drop(), return_exceptions=True)
+        while tasks := self._drop():  # again what goes on: nats-py may take the end of a task for that of a connection
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _flush(self) -> None:
         await self._outgoing.join()
@@ -313,7 +318,7 @@ class Broker:
     def _drop(self) -> list[asyncio.Task[Any]]:
         """Let go of all that runs here and is open. nats-py itself would first send what is left, be it for ever."""
         self._loop.abort_connections()
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        tasks = list(asyncio.all_tasks() - {asyncio.current_task(), self._finishing})
         for task in tasks:
             task.cancel()
         return tasks
