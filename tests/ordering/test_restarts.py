@@ -106,7 +106,7 @@ def test_a_node_that_is_cut_off_for_good_and_another_in_its_place(make, cut_off)
 
 def test_nodes_that_lose_each_other_for_long_and_meet_again(make):
     """All of them live on. What does not arrive is what receipts say was unreachable, and nothing else."""
-    play = make("memory", limits=manifold.Limits(node_down_after_s=0.4, stop_grace_s=10.0))
+    play = make("memory", limits=manifold.Limits(node_down_after_s=1.0, stop_grace_s=10.0))
     play.disturb = lambda source: source.cast.resize(source.random)
     play.gives_receipts = True
     a, b = play.cast("a").node, play.cast("b").node
@@ -120,8 +120,8 @@ def test_nodes_that_lose_each_other_for_long_and_meet_again(make):
         finally:
             HUB.heal(a.address, b.address)
         meet(*(cast.node for cast in play.casts))
-        assert until(play.rejoin), play.note()
+        assert until(play.rejoin, 30), play.note()
     play.wait(play.go(SENDS // 2))
     play.verify()
     assert a.stats().unreachable, f"seed {SEED}: {a.stats()}"
-    assert until(play.rejoin), play.note()
+    assert until(play.rejoin, 30), play.note()
