@@ -180,7 +180,7 @@ class Broker:
                 client = await self._connect()
             except AddressError as error:
                 if self._finishing is not None:
-                    raise
+                    raise asyncio.CancelledError from error
                 logger.debug("%s", error)
                 await asyncio.sleep(_RETRY_S * random.uniform(0.5, 1.5))  # noqa: S311
             else:
