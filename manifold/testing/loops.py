@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -49,12 +50,21 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._between_turns = True
         machine.loops.append(self)
         self._made: WeakKeyDictionary[asyncio.Task[Any], None] = WeakKeyDictionary()
+        self._due = self._given = 0.0
 
     def time(self) -> float:
         return self._machine.clock.monotonic()
 
     def is_running(self) -> bool:
         return super().is_running() or (self._between_turns and not self.is_closed())
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        # asyncio calls those of one moment in any order; where time passes no two that follow each other are of one.
+        self._given = math.nextafter(self._given, math.inf) if when == self._due else when
+        self._due = when
+        return super().call_at(self._given, callback, *args, context=context)
 
     def close(self) -> None:
         self._between_turns = False

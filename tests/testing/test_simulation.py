@@ -157,6 +157,16 @@ def test_timers_and_timeouts_are_on_the_simulated_clock():
         assert simulation.now == pytest.approx(at + 3.0, abs=0.01)
 
 
+def test_timers_of_one_moment_come_in_the_order_made():
+    with Simulation(1) as simulation:
+        node = simulation.node("a", workers=2)
+        kept = keeper(node)
+        for number in range(100):
+            node.send_after(1.0, kept.pid, number)
+        simulation.run(2.0)
+        assert kept.got == list(range(100))
+
+
 def test_a_clock_may_run_too_fast():
     with Simulation(1) as simulation:
         a, b = simulation.node("a", join=()), simulation.node("b", join=())
