@@ -31,6 +31,8 @@ _SESSIONS = Struct("<QQ")
 _SESSIONS_AT = 4
 _FORMER_MAX = 1000
 _LINKS_MAX = 1024
+_DIALS_MAX = 16
+"""How many of those that it is told of are dialled in a turn: a thousand at once would take most of a second."""
 _PUMP_S = 0.01
 _FORGET_AFTER = 12
 """After how many times `node_down_after_s` a node that went down is no longer dialled."""
@@ -63,6 +65,7 @@ class Hub:
         self._by_node: dict[str, Peer] = {}  # those that are up
         self._former: deque[int] = deque()
         self._claims: dict[str, float] = {}
+        self._told_of: deque[str] = deque()  # addresses that are still to be dialled
         self._patience_s = _FORGET_AFTER * limits.node_down_after_s
         self._gossip_at = 0.0
         self._session = 0
@@ -133,10 +136,12 @@ class Hub:
         # Whoever is called silent was so before what has come in is taken: this thread itself may have stood still.
         taken_at = self._monotonic()
         self._transport.poll(0.0)
+        self._dial_some()
         self._tell_forgotten()
         self._gossip(self._monotonic())
         pumped = (self._pump(peer, taken_at) for peer in list(self._live.values()))
         timeout = min([1.0, *pumped, *map(self._see_off, list(self._leaving.values()))])
+        timeout = 0.0 if self._told_of else timeout
         self._transport.poll(timeout if self._closing_at is None else min(timeout, _PUMP_S))
 
     def _pump(self, peer: Peer, taken_at: float) -> float:
@@ -359,10 +364,16 @@ class Hub:
 
     def _meet(self, members: Iterable[tuple[str, str]]) -> None:
         known = {self._host.id, *self._by_node}
-        addresses = {"", *(peer.address for peer in self._live.values())}
+        addresses = {"", *self._told_of, *(peer.address for peer in self._live.values())}
         for node, address in members:
-            if node not in known and address not in addresses:
+            if node not in known and address not in addresses and len(self._told_of) < _LINKS_MAX:
                 addresses.add(address)
+                self._told_of.append(address)
+
+    def _dial_some(self) -> None:
+        for _ in range(min(_DIALS_MAX, len(self._told_of))):
+            address = self._told_of.popleft()
+            if not any(peer.address == address for peer in self._live.values()):
                 self._dial(address, wanted_until=self._monotonic() + self._patience_s)
 
     def _lose(self, peer: Peer, down: Down) -> None:

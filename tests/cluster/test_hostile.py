@@ -9,6 +9,7 @@ import pytest
 import zmq
 
 import manifold
+from manifold.cluster.hub import Hub
 from manifold.core.bodies import AudienceSend, Kind, Members, Outcome, Send, pack_ids
 from manifold.core.codec import encode
 from manifold.core.frames import Hello, encode_frame_header, encode_hello, encode_packet
@@ -210,13 +211,22 @@ def test_a_node_that_says_nothing_more_is_down_in_time(tcp_nodes, rogues):
     is_well(a, b)
 
 
-def test_one_that_tells_of_very_many_nodes_has_not_all_of_them_dialled(memory_nodes, tcp_nodes, rogues, lines):
+def test_one_that_tells_of_very_many_nodes_has_few_dialled_at_a_time_and_not_all(tcp_nodes, rogues, lines, monkeypatch):
     a, b = tcp_nodes.together("a", "b")
     rogue = rogues(a)
     assert rogue.until(lambda: rogue.link.state is State.UP)
+    turn, more = Hub._turn, []
+
+    def watched(hub):
+        before = len(hub._live)
+        turn(hub)
+        more.append(len(hub._live) - before)
+
+    monkeypatch.setattr(Hub, "_turn", watched)
     nodes = [(f"n{number}@1", f"tcp://127.0.0.{number % 250 + 1}:{number}") for number in range(1, 8000)]
     rogue.send(Kind.MEMBERS, *Members(nodes).pack())
     assert rogue.until(lambda: any("no more are dialled" in line for line in lines))
+    assert max(more) == 16
     is_well(a, b)
     meet(a, b)
     quiet(a)
