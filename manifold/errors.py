@@ -93,7 +93,11 @@ class WouldDeadlock(ManifoldError, RuntimeError):
 
 
 class NodeStopped(ManifoldError, RuntimeError):
-    """The node is stopped (or was never started); nothing was sent. Start a new one."""
+    """The node is stopped; nothing was sent. Start a new one."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(f"node {node} is stopped; start another")
+        self.node = node
 
 
 class NameTaken(ManifoldError, ValueError):

@@ -364,8 +364,7 @@ class Node(Hosting):
 
     def _check_running(self) -> None:
         if self._stopped:
-            msg = f"node {self.id} is stopped; start another"
-            raise NodeStopped(msg)
+            raise NodeStopped(self.id)
 
     # As a context manager.
 

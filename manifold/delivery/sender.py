@@ -38,7 +38,7 @@ class Sender:
     ) -> Receipt | None:
         """Send; see `manifold.send`."""
         if self._node.ended:
-            raise self._stopped()
+            raise NodeStopped(self._node.host.id)
         if type(to) is PID and pack_mode is None and send_mode is None and not receipt:
             self._send_one(to, message)
             return None
@@ -296,13 +296,10 @@ class Sender:
     def checked(self, to: Any) -> Sequence[PID | Placed] | Audience:
         """Give a list of recipients that nobody else changes, or the audience; raises as `send` does."""
         if self._node.ended:
-            raise self._stopped()
+            raise NodeStopped(self._node.host.id)
         if type(to) is Audience:
             return to
         return self._copied(to) if (refs := _placed(to)) is None else refs
-
-    def _stopped(self) -> NodeStopped:
-        return NodeStopped(f"node {self._node.host.id} is stopped; start another")
 
     def _copied(self, to: Any) -> list[PID]:
         return self._resolved(_listed(to))

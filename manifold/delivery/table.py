@@ -171,8 +171,7 @@ class Table(Queues):
 
     def _check_open(self) -> None:
         if self.closed:
-            msg = f"node {self.host.id} is stopped; start another"
-            raise NodeStopped(msg)
+            raise NodeStopped(self.host.id)
 
     # Where one is.
 

@@ -93,6 +93,5 @@ class UpDirectory:
         future: Future[Any] = Future()
         peer = self._host.cluster.peers.get(self._place)
         if peer is None or not peer.inquire_of(Kind.DIRECTORY, encode(list(words)), future):
-            error = NodeStopped(f"node {self._host.id} is stopped; start another")
-            future.set_exception((NodeStopped, error, None))
+            future.set_exception((NodeStopped, NodeStopped(self._host.id), None))
         return future
