@@ -3,11 +3,13 @@
 import asyncio
 import itertools
 import threading
+import weakref
 
 import pytest
 
 from manifold import Audience, Limits, Node, Overloaded
 from manifold.delivery.offload import Offload
+from tests.cluster.support import until
 from tests.delivery.actors_for_tests import (
     WAIT_S,
     AsyncCaller,
@@ -308,3 +310,16 @@ def flushed(offload, condition):
     """Let the offload's thread do what it can."""
     with offload._changed:
         return offload._changed.wait_for(condition, WAIT_S)
+
+
+class Thing:
+    """What is sent: it can be seen to be gone."""
+
+
+def test_nothing_is_kept_of_the_last_offloaded_send():
+    with Node(workers=1) as node:
+        thing = Thing()
+        gone = weakref.ref(thing)
+        node.send([node.spawn(Nobody)], thing, send_mode="offload")
+        del thing
+        assert until(lambda: gone() is None)

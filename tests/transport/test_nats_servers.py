@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import logging
@@ -13,12 +14,15 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from nats import errors
+from nats.aio.client import Client
 
 from manifold import ManifoldError
 from manifold.limits import Limits
 from manifold.testing.transport_suite import TIMEOUT_S, Runner
 from manifold.transport import AddressError
 from manifold.transport.nats import Nats
+from manifold.transport.nats_broker import Broker
 from manifold.transport.nats_url import hide_secrets, parse_servers
 from manifold.wires import make_transport
 from tests.cluster.support import until
@@ -331,3 +335,25 @@ def test_no_secret_is_sent_in_the_clear_where_tls_was_asked_for(tmp_path, secret
     with pretender(b"INFO " + json.dumps(info).encode() + b"\r\n") as (place, heard):
         assert "does not offer TLS" in refusal(f"tls://{secret}{place}{option}")
     assert b"".join(heard) == b""
+
+
+def test_closing_while_a_lost_connection_is_made_again(serve, monkeypatch):
+    server = serve()
+    broker = Broker(parse_servers(server.url), "somebody", is_guarded=False)
+    broker.open()
+    tried = []
+
+    async def connect(client, *_, **__):
+        """As nats-py does: what cancels the task that waits for a server reads as if there were none."""
+        tried.append(client)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise errors.NoServersError from None
+
+    monkeypatch.setattr(Client, "connect", connect)
+    server.kill()
+    assert until(lambda: broker.wait(0.05) or tried)
+    assert not broker.is_up
+    broker.close()
+    assert len(tried) == 1

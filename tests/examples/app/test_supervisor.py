@@ -172,16 +172,17 @@ async def test_who_does_not_read_is_cut_off_and_the_others_go_on(clients: Client
     ann, bob = [await clients.open(user, guild, via="gateway-1") for user in ("ann", "bob")]
     async with not_reading(socket_url(app.urls["gateway-1"], "slow", guild)):
         await bob.hear("JOIN", members=[["slow", "online"]])
-        slowest, number = 0.0, 0
+        took, number = [], 0
         while not bob.of("PRESENCE_UPDATE"):
             at, text = asyncio.get_running_loop().time(), f"{number} ".ljust(2000, "\U0001f600")
             await ann.say("message", text=text)
             await bob.until(lambda: len(bob.texts) > number)  # noqa: B023 - waited for here
-            slowest, number = max(slowest, asyncio.get_running_loop().time() - at), number + 1
+            took.append(asyncio.get_running_loop().time() - at)
+            number += 1
             assert number < 5000
         assert bob.of("PRESENCE_UPDATE")[0]["members"] == [["slow", "offline"]]
-        print(f"cut off after {number} messages; slowest for another {slowest:.3f} s")
-        assert slowest < 10.0
+        print(f"cut off after {number} messages; slowest for another {max(took):.3f} s")
+        assert sorted(took)[-2] < 2.0  # the machine itself may stand still once
 
 
 # What the page's panel shows, and what it does.

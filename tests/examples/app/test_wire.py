@@ -168,7 +168,7 @@ async def test_who_does_not_read_is_cut_off_and_delays_nobody(sockets: Sockets) 
         await until(lambda: sockets.wires)
         (held,) = sockets.wires
         async with sockets.open() as (client, wire):
-            slowest, number = 0.0, 0
+            took, number = [], 0
             while not held.transport.is_closing():
                 frame = frames.of({"n": number, "text": "x" * 32_000})
                 at = time.perf_counter()
@@ -176,11 +176,11 @@ async def test_who_does_not_read_is_cut_off_and_delays_nobody(sockets: Sockets) 
                 wire.push(frame)
                 assert held.transport.get_write_buffer_size() <= UNREAD_MAX_BYTES + 2 * len(frame)
                 assert json.loads(await asyncio.wait_for(client.recv(), PATIENCE_S))["n"] == number
-                slowest = max(slowest, time.perf_counter() - at)
+                took.append(time.perf_counter() - at)
                 number += 1
                 assert number < 2000
-            print(f"cut off after {number * 32 / 1024:.1f} MiB; slowest for the other {slowest:.3f} s")
-            assert slowest < 10.0
+            print(f"cut off after {number * 32 / 1024:.1f} MiB; slowest for the other {max(took):.3f} s")
+            assert sorted(took)[-2] < 1.0  # the machine itself may stand still once
             assert held.transport.get_write_buffer_size() == 0
 
 
