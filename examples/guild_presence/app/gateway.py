@@ -57,8 +57,8 @@ class Gateway:
         self._node = node
         self._frames = Frames()
         self._sessions: dict[manifold.PID, tuple[str, Wire]] = {}
-        self._urls: dict[str, str] = {}
-        self._ring = node.ring(ROLE)
+        self._urls = {node.name: url}
+        self._ring = manifold.Ring()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -79,6 +79,11 @@ class Gateway:
         with suppress(manifold.NodeStopped):
             self._node.send(pid, op)
 
+    @property
+    def urls(self) -> dict[str, str]:
+        """Where each gateway that is known serves, by its name: who has all of them can come back when one is gone."""
+        return dict(self._urls)
+
     async def find(self, user: str) -> tuple[str, str]:
         """Give the name of the gateway that a user belongs to, and its URL; of this one if that one is not known."""
         owner = self._owner(user)
@@ -91,8 +96,6 @@ class Gateway:
 
     async def _url_of(self, name: str) -> str | None:
         """Give where a gateway serves; None if it comes or goes this very moment."""
-        if name == self._node.name:
-            return self.url
         if name not in self._urls:
             try:
                 self._urls[name] = await manifold.ask(FRONT.format(name), "where", timeout=2.0)
@@ -100,15 +103,22 @@ class Gateway:
                 return None
         return self._urls[name]
 
-    async def keep_moving(self) -> None:
-        """Whenever the ring changes, send those elsewhere who belong elsewhere: about one in n."""
+    async def keep_up(self) -> None:
+        """Whenever the ring changes, learn its URLs, and send those elsewhere who belong elsewhere: about one in n."""
         while True:
             await asyncio.sleep(LOOK_S)
             ring = self._node.ring(ROLE)
             if ring != self._ring:
-                self._ring = ring
-                self._urls = {name: url for name, url in self._urls.items() if name in ring.nodes}
+                is_known = await self._learn(ring)
                 await self.move()
+                self._ring = ring if is_known else manifold.Ring()  # look again
+
+    async def _learn(self, ring: manifold.Ring) -> bool:
+        """Know where each gateway of a ring serves, and no other but this; False if one does not tell."""
+        names = {self._node.name, *ring.nodes}
+        for gone in self._urls.keys() - names:
+            del self._urls[gone]
+        return all(await asyncio.gather(*map(self._url_of, names)))
 
     async def move(self) -> None:
         """Tell every client that belongs elsewhere where."""
@@ -119,8 +129,6 @@ class Gateway:
             if url := await self._url_of(owner):
                 wire.push(self._frames.of({"t": "MOVE", "url": url}))
                 wire.loop.call_later(MOVE_S, wire.end, MOVED, "moved")
-            else:
-                self._ring = manifold.Ring()  # look again
 
     async def empty(self) -> None:
         """Send everybody elsewhere, and wait until they have gone: not for long, and not if there is no elsewhere."""
@@ -152,12 +160,12 @@ async def setup(node: manifold.Node) -> None:
     await start_pulse(node, ROLE, url, gateway.__len__)
     server = _Server(_config(gateway))
     serving = asyncio.create_task(server.serve([listening]))
-    moving = asyncio.create_task(gateway.keep_moving())
+    keeping_up = asyncio.create_task(gateway.keep_up())
     print(url, flush=True)
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
-        moving.cancel()
+        keeping_up.cancel()
         await node.leave()
         await gateway.empty()
         server.should_exit = True

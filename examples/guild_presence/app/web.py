@@ -64,7 +64,7 @@ class _Find:
         self._gateway = gateway
 
     async def answer(self, request: Request) -> Response:
-        """Say which gateway a user's socket belongs to."""
+        """Say which gateway a user's socket belongs to, and which others there are."""
         # Any page may read this: it tells nothing that is not public, and changes nothing.
         headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
         try:
@@ -72,7 +72,7 @@ class _Find:
         except Refused as refused:
             return JSONResponse({"error": str(refused)}, 400, headers)
         name, url = await self._gateway.find(user)
-        return JSONResponse({"gateway": name, "url": url}, headers=headers)
+        return JSONResponse({"gateway": name, "url": url, "gateways": self._gateway.urls}, headers=headers)
 
 
 class _Socket:

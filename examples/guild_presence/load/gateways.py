@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from http.client import HTTPConnection, HTTPException
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _TURNS = 64
 
 
 class Gateways:
-    """The gateways that are known: those that were given, and those that users were sent to.
+    """The gateways that are known: those that were given, and those that they tell of.
 
     `turn` is held while a user connects: more at once would not be faster, and time out.
     """
@@ -32,14 +32,13 @@ class Gateways:
         error: Exception | None = None
         for url in tuple(self._urls):
             try:
-                found = await asyncio.to_thread(_ask, url, user)
+                answer = await asyncio.to_thread(_ask, url, user)
             except (OSError, HTTPException) as caught:
                 error = caught
                 self._put_last(url)
             else:
-                if found not in self._urls:
-                    self._urls.append(found)
-                return found
+                self._urls += set(answer["gateways"].values()).difference(self._urls)
+                return str(answer["url"])
         raise ConnectionError(f"no gateway answers: {error}")
 
     def _put_last(self, url: str) -> None:
@@ -47,7 +46,7 @@ class Gateways:
         self._urls.append(url)
 
 
-def _ask(url: str, user: str) -> str:
+def _ask(url: str, user: str) -> dict[str, Any]:
     server = HTTPConnection(urlsplit(url).netloc, timeout=_ANSWER_S)
     try:
         server.request("GET", f"/gateway?{urlencode({'user': user})}")
@@ -55,6 +54,7 @@ def _ask(url: str, user: str) -> str:
         said = answer.read()
         if answer.status != 200:
             raise ConnectionError(f"{url}: {answer.status} {answer.reason}: {said[:200].decode(errors='replace')}")
-        return str(json.loads(said)["url"])
+        found: dict[str, Any] = json.loads(said)
+        return found
     finally:
         server.close()

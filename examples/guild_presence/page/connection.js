@@ -1,7 +1,7 @@
 // One user's socket: finds its gateway, and finds it again whenever it is gone or has changed.
 // The one rule: one socket at a time is listened to, and a new one goes on exactly where that one ended.
 
-import { candidates, reachable, remember } from "./gateways.js";
+import { candidates, learn, reachable } from "./gateways.js";
 
 const ANSWER_MS = 5000;
 const OPEN_MS = 5000;
@@ -77,9 +77,8 @@ export class Connection {
       if (this.#over) return null;
       if (answer?.error) return this.#end(answer.error);
       if (answer) {
-        const url = reachable(answer.url);
-        remember(url, answer.gateway);
-        return url;
+        learn(Object.entries(answer.gateways));
+        return reachable(answer.url);
       }
     }
     return null;

@@ -27,19 +27,11 @@ export function reachable(url) {
   return address.origin;
 }
 
-/** Remember a gateway that was named to us. */
-export function remember(url, name) {
-  if (known.get(url) === name) return;
-  known.set(url, name);
-  store();
-}
-
-/** Know exactly the gateways of an OVERVIEW. */
-export function learn(nodes) {
-  const up = nodes.filter((node) => node.role === "gateway" && node.state === "up" && node.url);
-  if (up.length === 0) return;
+/** Know exactly these gateways, [name, url] each; none are no news. */
+export function learn(gateways) {
+  if (gateways.length === 0) return;
   known.clear();
-  for (const { url, name } of up) known.set(reachable(url), name);
+  for (const [name, url] of gateways) known.set(reachable(url), name);
   store();
 }
 

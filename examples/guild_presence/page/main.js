@@ -103,7 +103,8 @@ addEventListener("hashchange", () => {
 const UNNUMBERED = {
   OVERVIEW(event) {
     overview = event;
-    learn(event.nodes);
+    const up = event.nodes.filter((node) => node.role === "gateway" && node.state === "up");
+    learn(up.map(({ name, url }) => [name, url]));
     if (byId("panel").hidden) connection.send({ op: "overview", on: false });
   },
   RESULT: ({ text }) => notice(text),

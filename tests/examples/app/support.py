@@ -173,13 +173,19 @@ class Clients:
         self.all: list[Client] = []
         self._http = httpx.AsyncClient(trust_env=False, verify=False, timeout=PATIENCE_S)
 
+    async def ask(self, url: str, user: str = "anybody") -> dict[str, Any]:
+        """Ask a gateway where a user belongs, and what gateways there are."""
+        answer = await self._http.get(f"{url}/gateway", params={"user": user})
+        assert answer.status_code == 200, answer.text
+        told: dict[str, Any] = answer.json()
+        return told
+
     async def home_of(self, user: str) -> str:
         """Ask a gateway where a user belongs, until it is one that runs; give the name."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
-                answer = await self._http.get(f"{next(iter(self.app.urls.values()))}/gateway", params={"user": user})
-                assert answer.status_code == 200, answer.text
-                gateway, url = answer.json()["gateway"], answer.json()["url"]
+                told = await self.ask(next(iter(self.app.urls.values())), user)
+                gateway, url = told["gateway"], told["url"]
                 if gateway in self.app.urls:  # else it has not heard yet that this one was killed
                     assert self.app.urls[gateway] == url
                     return gateway

@@ -11,7 +11,7 @@ import pytest
 import manifold
 from examples.guild_presence.app import supervisor
 from examples.guild_presence.app.supervisor import StartError, Supervisor
-from tests.examples.app.support import Client, Clients, is_alive, not_reading, socket_url, until
+from tests.examples.app.support import PATIENCE_S, Client, Clients, is_alive, not_reading, socket_url, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _GUILDS = (f"guild-{number}" for number in itertools.count())
@@ -344,6 +344,20 @@ async def test_a_gateway_that_comes_gets_its_share_and_one_that_stops_loses_noth
     await watch.hear("MESSAGE_CREATE", text="moved")
     assert watch.members == dict.fromkeys([*users, "watch"], "online")
     assert {user for each in watch.of("PRESENCE_UPDATE") for user, _ in each["members"]} <= set(movers)
+
+
+async def test_every_gateway_comes_to_know_where_the_others_serve(clients: Clients, app: Supervisor) -> None:
+    async def all_know() -> None:
+        for url in app.urls.values():
+            while (await clients.ask(url))["gateways"] != app.urls:
+                pass
+
+    async with asyncio.timeout(PATIENCE_S):
+        await all_know()
+        name = await app.add("gateway")
+        await all_know()
+        await app.stop(name)
+        await all_know()
 
 
 async def test_who_does_not_go_when_told_is_closed(clients: Clients, app: Supervisor, guild: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 import pytest
@@ -29,6 +29,8 @@ class Recording:
         self.opened: list[tuple[Any, ...]] = []
         self.told: list[dict[str, Any]] = []
         self.closed: list[str] = []
+
+    urls: ClassVar = {"gateway-1": "http://here", "gateway-2": "http://there"}
 
     async def find(self, user: str) -> tuple[str, str]:
         return "gateway-2", f"http://there/{user}"
@@ -63,9 +65,10 @@ async def web(gateway: Recording) -> AsyncIterator[httpx.AsyncClient]:
         yield web
 
 
-async def test_where_a_user_belongs(web: httpx.AsyncClient) -> None:
+async def test_where_a_user_belongs(web: httpx.AsyncClient, gateway: Recording) -> None:
     answer = await web.get("/gateway", params={"user": "Zoë & co"}, headers={"Origin": "http://elsewhere.example"})
-    assert (answer.status_code, answer.json()) == (200, {"gateway": "gateway-2", "url": "http://there/Zoë & co"})
+    told = {"gateway": "gateway-2", "url": "http://there/Zoë & co", "gateways": gateway.urls}
+    assert (answer.status_code, answer.json()) == (200, told)
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["cache-control"] == "no-store"
 

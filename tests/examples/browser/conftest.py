@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import threading
+import time
 from concurrent.futures import Future
 from contextlib import contextmanager
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 from selenium import webdriver
@@ -81,10 +85,18 @@ class Demo:
         return next(iter(self.app.urls.values()))
 
     def make_whole(self):
-        """Have two nodes of each kind, whatever the test before has done."""
+        """Have two nodes of each kind, whatever the test before has done, and every gateway know the others."""
         for kind in ("gateway", "guilds"):
             while len(self.names(kind)) < 2:
                 self.add(kind)
+        end = time.monotonic() + _DONE_S
+        while any(self.ask(url)["gateways"] != self.app.urls for url in self.app.urls.values()):
+            assert time.monotonic() < end, "the gateways do not come to know each other"
+
+    def ask(self, url, user="anybody"):
+        """Ask a gateway where a user belongs."""
+        with urlopen(f"{url}/gateway?{urlencode({'user': user})}", timeout=_DONE_S) as answer:
+            return json.load(answer)
 
     def _do(self, work):
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_DONE_S)

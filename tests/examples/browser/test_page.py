@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from urllib.request import urlopen
-
 import pytest
 from selenium.webdriver.common.keys import Keys
 
@@ -12,6 +9,12 @@ _WATCH_STATE = """
 const element = document.getElementById("connection");
 window.states = [];
 new MutationObserver(() => window.states.push(element.dataset.state)).observe(element, { attributes: true });
+"""
+_NEVER_LOOK = """
+const { send } = WebSocket.prototype;
+WebSocket.prototype.send = function (op) {
+  if (JSON.parse(op).op !== "overview") send.call(this, op);
+};
 """
 HOSTILE = "<img src=x onerror=window.hit=1>"
 
@@ -30,8 +33,7 @@ def two(pages):
 
 
 def owner_of(demo, user):
-    with urlopen(f"{demo.url()}/gateway?user={user}") as answer:
-        return json.load(answer)["gateway"]
+    return demo.ask(demo.url(), user)["gateway"]
 
 
 def origin_and_users(demo):
@@ -186,6 +188,20 @@ def test_a_killed_gateway_costs_its_users_nothing_but_a_moment(two, demo):
     assert_missed_nothing(seen_by_bob)
 
 
+def test_who_has_never_seen_the_overview_finds_another_gateway(pages, demo):
+    gateway, user, _ = origin_and_users(demo)
+    page = pages().visit()
+    page.run(_NEVER_LOOK)
+    page.find("#user").send_keys(user)
+    page.find("#guild").clear()
+    page.find("#guild").send_keys("never-looked", Keys.ENTER)
+    page.until(lambda seen: seen.state == "open")
+    demo.kill(gateway)
+    seen = page.until(lambda seen: seen.state == "open" and seen.counts["resumes"] == 1)
+    assert gateway not in seen.connection
+    assert seen.nodes == {}
+
+
 def test_a_message_sent_while_the_gateway_is_dead_arrives_once(two, demo):
     gateway, user, other = origin_and_users(demo)
     ann, bob = two("pending", user, other)
@@ -195,8 +211,7 @@ def test_a_message_sent_while_the_gateway_is_dead_arrives_once(two, demo):
     demo.kill(gateway)
     ann.until(lambda _: ann.run("return window.states.length > 0"))  # it may be open again already
     ann.say("into the dark")
-    seen = ann.seen()
-    assert [*seen.pending, *(text for _, text in seen.said)] == ["into the dark"]
+    ann.until(lambda seen: [*seen.pending, *(text for _, text in seen.said)] == ["into the dark"])
     ann.until(lambda seen: seen.state == "open" and not seen.pending)
     bob.say("last")
     for page in (ann, bob):

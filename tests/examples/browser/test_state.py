@@ -174,8 +174,7 @@ def test_a_message_that_came_is_drawn_without_touching_the_others(run):
 def test_gateways_that_serve_on_every_address_are_reached_where_the_page_is_from(run):
     asked, elsewhere = run("""
         const { candidates, learn, nameOf, reachable } = await import("/page/gateways.js");
-        const node = (port, state) => ({ role: "gateway", state, name: `g${port}`, url: `http://0.0.0.0:${port}` });
-        learn([node(1, "up"), node(2, "up"), node(3, "down")]);
+        learn([1, 2].map((port) => [`g${port}`, `http://0.0.0.0:${port}`]));
         const asked = candidates(null).map((url) => (url === location.origin ? "origin" : nameOf(url) + url));
         return [asked, reachable("http://10.0.0.1:80")];
     """)
