@@ -32,9 +32,7 @@ FRONT = "front/{}"
 LOOK_S = 0.25
 """How often a gateway looks whether the ring has changed."""
 MOVE_S = 5.0
-"""How long clients have to go elsewhere by themselves when they are told to, ..."""
-STOP_S = 3.0
-"""... and when it is because the gateway stops."""
+"""How long clients have to go elsewhere by themselves when they are told to."""
 
 
 class Front(manifold.Actor):
@@ -134,7 +132,7 @@ class Gateway:
         """Send everybody elsewhere, and wait until they have gone: not for long, and not if there is no elsewhere."""
         await self.move()
         with suppress(TimeoutError):
-            async with asyncio.timeout(STOP_S):
+            async with asyncio.timeout(MOVE_S):
                 while self._sessions and self._node.ring(ROLE).nodes:  # noqa: ASYNC110 - a ring tells nobody
                     await asyncio.sleep(0.02)
 
