@@ -32,7 +32,7 @@ FRONT = "front/{}"
 LOOK_S = 0.25
 """How often a gateway looks whether the ring has changed."""
 MOVE_S = 5.0
-"""How long clients have to go elsewhere by themselves when they are told to."""
+"""How long clients have to go elsewhere when told to. A gateway that stops has all of `Limits.stop_grace_s` for it."""
 
 
 class Front(manifold.Actor):

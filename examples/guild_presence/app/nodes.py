@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["NodeProcess", "StartError"]
 
 _START_S = 60.0
-_STOP_S = 15.0
+_STOP_S = 30.0
 
 
 class StartError(Exception):

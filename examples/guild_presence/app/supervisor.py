@@ -22,6 +22,8 @@ NODE_DOWN_AFTER_S = 1.2
 """How long a node is silent before it counts as dead: its users are shown offline then."""
 MOST = 32
 """How many nodes of a kind there may be: every one is a process."""
+STOP_GRACE_S = 10.0
+"""How long a node may take to stop: longer than a gateway gives its clients to go elsewhere."""
 _KINDS = {"gateway": gateway.ROLE, "guilds": guild.ROLE}
 _TRIES = 100
 
@@ -43,7 +45,7 @@ class Supervisor:
     ) -> None:
         self._wanted = ["guilds"] * guild_nodes + ["gateway"] * gateways
         self._host, self._port = host, port
-        self._limits = manifold.Limits(node_down_after_s=node_down_after_s)
+        self._limits = manifold.Limits(node_down_after_s=node_down_after_s, stop_grace_s=STOP_GRACE_S)
         self._processes: dict[str, NodeProcess] = {}
         self._started = dict.fromkeys(_KINDS, 0)
         self._taken: set[int] = set()
@@ -132,10 +134,10 @@ class Supervisor:
 
     def _arguments(self, kind: str) -> list[str]:
         module, worker_kind = (gateway, "loop") if kind == "gateway" else (guild, "thread")
-        limit = f"node_down_after_s={self._limits.node_down_after_s}"
+        limits = [f"{name}={getattr(self._limits, name)}" for name in ("node_down_after_s", "stop_grace_s")]
         return [
-            *("--join", self._node.address, "--worker-kind", worker_kind, "--limit", limit),
-            *("--app", f"{module.__name__}:setup"),
+            *("--join", self._node.address, "--worker-kind", worker_kind, "--app", f"{module.__name__}:setup"),
+            *(part for limit in limits for part in ("--limit", limit)),
         ]
 
     def _variables(self, port: int | None) -> dict[str, str]:
