@@ -7,6 +7,7 @@ from collections import deque
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from manifold.cluster.holders import Holders
 from manifold.cluster.peer import Peer
 from manifold.core.bodies import AudienceChange, Kind, Members
 from manifold.core.frames import PACKET_HEADER_BYTES, FrameError, Hello, decode_packet
@@ -52,7 +53,6 @@ class Hub:
         join: Iterable[str],
     ) -> None:
         self._host = host
-        self._name = name
         self._cluster = cluster
         self._membership = membership
         self._transport = transport
@@ -64,7 +64,7 @@ class Hub:
         self._leaving: dict[int, Peer] = {}  # by session: over, with something left to say
         self._by_node: dict[str, Peer] = {}  # those that are up
         self._former: deque[int] = deque()
-        self._claims: dict[str, float] = {}
+        self._holders = Holders(host.id, membership.up, self._heard_at, 2 * self._link_limits.ping_period_s)
         self._told_of: deque[str] = deque()  # addresses that are still to be dialled
         self._patience_s = _FORGET_AFTER * limits.node_down_after_s
         self._gossip_at = 0.0
@@ -286,27 +286,10 @@ class Hub:
         return next((peer for peer in self._live.values() if peer.leads_to(node, address)), None)
 
     def _objection(self, hello: Hello) -> str | None:
-        """Say why a node is not welcome, "" while that is not certain; None if it is.
+        return self._holders.objection(hello.node, hello.address, self._monotonic())
 
-        Who holds its name may have died a moment ago, and nobody knows it yet: whether it speaks after the other has
-        claimed the name is awaited.
-        """
-        name = hello.node.rpartition("@")[0]
-        if name == self._name:
-            return f"the name {name!r} is that of {self._host.id}, which is live"
-        for node, address in self._membership.up().items():
-            if node != hello.node and node.rpartition("@")[0] == name and address != hello.address:
-                return self._contested(self._by_node[node], hello.node)
-        self._claims.pop(hello.node, None)
-        return None
-
-    def _contested(self, holder: Peer, claimant: str) -> str:
-        if len(self._claims) > _FORMER_MAX:
-            self._claims.clear()
-        claimed_at = self._claims.setdefault(claimant, self._monotonic())
-        if holder.link.heard_at > claimed_at + 2 * self._link_limits.ping_period_s:
-            return f"the name {holder.node.rpartition('@')[0]!r} is that of {holder.node}, which is live"
-        return ""
+    def _heard_at(self, node: str) -> float:
+        return self._by_node[node].link.heard_at
 
     def _reject(self, peer: Peer, hello: Hello, why: str) -> None:
         """Tell a node why it is not welcome, if that is certain, and try again later what has to be tried for ever."""
