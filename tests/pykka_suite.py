@@ -32,6 +32,7 @@ import manifold, pykka
 
 pykka.ThreadingActor = manifold.Actor
 pykka.ThreadingFuture = manifold.Future
+manifold.start(workers=2)  # as on most machines: actors that wait for each other want a worker each
 """
 
 PROOF = """\
