@@ -1,7 +1,7 @@
 // One user's socket: finds its gateway, and finds it again whenever it is gone or has changed.
 // The one rule: one socket at a time is listened to, and a new one goes on exactly where that one ended.
 
-import { candidates, learn, reachable } from "./gateways.js";
+import { candidates, reachable, remember } from "./gateways.js";
 
 const ANSWER_MS = 5000;
 const OPEN_MS = 5000;
@@ -77,7 +77,7 @@ export class Connection {
       if (this.#over) return null;
       if (answer?.error) return this.#end(answer.error);
       if (answer) {
-        learn(Object.entries(answer.gateways));
+        remember(answer.gateways);
         return reachable(answer.url);
       }
     }

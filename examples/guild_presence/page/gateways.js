@@ -27,12 +27,18 @@ export function reachable(url) {
   return address.origin;
 }
 
-/** Know exactly these gateways, [name, url] each; none are no news. */
-export function learn(gateways) {
-  if (gateways.length === 0) return;
-  known.clear();
-  for (const [name, url] of gateways) known.set(reachable(url), name);
+/** Remember the gateways that one of them tells of, and those of before: it may be alone because it is cut off. */
+export function remember(gateways) {
+  for (const [name, url] of Object.entries(gateways)) known.set(reachable(url), name);
   store();
+}
+
+/** Know exactly the gateways of an OVERVIEW. */
+export function learn(nodes) {
+  const up = nodes.filter((node) => node.role === "gateway" && node.state === "up");
+  if (up.length === 0) return;
+  known.clear();
+  remember(Object.fromEntries(up.map(({ name, url }) => [name, url])));
 }
 
 /** Addresses to ask, the best first: that of before, the one this page is from, the others in any order. */

@@ -103,8 +103,7 @@ addEventListener("hashchange", () => {
 const UNNUMBERED = {
   OVERVIEW(event) {
     overview = event;
-    const up = event.nodes.filter((node) => node.role === "gateway" && node.state === "up");
-    learn(up.map(({ name, url }) => [name, url]));
+    learn(event.nodes);
     if (byId("panel").hidden) connection.send({ op: "overview", on: false });
   },
   RESULT: ({ text }) => notice(text),

@@ -174,9 +174,25 @@ def test_a_message_that_came_is_drawn_without_touching_the_others(run):
 def test_gateways_that_serve_on_every_address_are_reached_where_the_page_is_from(run):
     asked, elsewhere = run("""
         const { candidates, learn, nameOf, reachable } = await import("/page/gateways.js");
-        learn([1, 2].map((port) => [`g${port}`, `http://0.0.0.0:${port}`]));
+        const node = (port, state) => ({ role: "gateway", state, name: `g${port}`, url: `http://0.0.0.0:${port}` });
+        learn([node(1, "up"), node(2, "up"), node(3, "down")]);
         const asked = candidates(null).map((url) => (url === location.origin ? "origin" : nameOf(url) + url));
         return [asked, reachable("http://10.0.0.1:80")];
     """)
     assert (asked[0], *sorted(asked[1:])) == ("origin", "g1http://127.0.0.1:1", "g2http://127.0.0.1:2")
     assert elsewhere == "http://10.0.0.1"
+
+
+def test_gateways_are_known_until_it_is_sure_that_they_are_gone(run):
+    names = run("""
+        const { candidates, learn, nameOf, remember } = await import("/page/gateways.js");
+        const known = () => candidates(null).map(nameOf).filter((name) => /^g\\d$/.test(name)).sort();
+        const node = (port) => ({ role: "gateway", state: "up", name: `g${port}`, url: `http://there:${port}` });
+        learn([node(1)]); const names = [known()];
+        remember({ g2: "http://there:2", g3: "http://there:3" }); names.push(known());
+        remember({ g2: "http://there:2" }); names.push(known());
+        learn([]); names.push(known());
+        learn([node(2), { ...node(3), state: "down" }]); names.push(known());
+        return names;
+    """)
+    assert names == [["g1"], ["g1", "g2", "g3"], ["g1", "g2", "g3"], ["g1", "g2", "g3"], ["g2"]]
