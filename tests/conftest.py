@@ -1,6 +1,11 @@
-"""Settings of hypothesis for the whole suite: `--hypothesis-profile=long` runs many more examples. And a server."""
+"""Settings of hypothesis for the whole suite: `--hypothesis-profile=long` runs many more examples. And a server.
+
+Interrupts are heard, however the suite was started.
+"""
 
 from __future__ import annotations
+
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,6 +17,9 @@ _ALWAYS = settings(deadline=None, print_blob=True, suppress_health_check=[Health
 settings.register_profile("default", _ALWAYS, max_examples=100, stateful_step_count=25)
 settings.register_profile("long", _ALWAYS, max_examples=3000, stateful_step_count=60)
 settings.load_profile("default")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a shell has in the background: children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

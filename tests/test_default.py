@@ -65,10 +65,11 @@ def start(script, *options):
 
 
 def finish(process):
-    try:
-        out, err = process.communicate(timeout=TIMEOUT_S)
-    finally:
-        process.kill()
+    with process:
+        try:
+            out, err = process.communicate(timeout=TIMEOUT_S)
+        finally:
+            process.kill()
     return process.returncode, out.splitlines(), err
 
 
