@@ -32,7 +32,7 @@ FRONT = "front/{}"
 LOOK_S = 0.25
 """How often a gateway looks whether the ring has changed."""
 MOVE_S = 5.0
-"""How long clients have to go elsewhere when told to. A gateway that stops has all of `Limits.stop_grace_s` for it."""
+"""How long clients have to go elsewhere when told to; of one that stops at most half its `Limits.stop_grace_s`."""
 
 
 class Front(manifold.Actor):
@@ -132,7 +132,7 @@ class Gateway:
         """Send everybody elsewhere, and wait until they have gone: not for long, and not if there is no elsewhere."""
         await self.move()
         with suppress(TimeoutError):
-            async with asyncio.timeout(MOVE_S):
+            async with asyncio.timeout(min(MOVE_S, self._node.limits.stop_grace_s / 2)):
                 while self._sessions and self._node.ring(ROLE).nodes:  # noqa: ASYNC110 - a ring tells nobody
                     await asyncio.sleep(0.02)
 

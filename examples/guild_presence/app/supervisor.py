@@ -23,7 +23,7 @@ NODE_DOWN_AFTER_S = 1.2
 MOST = 32
 """How many nodes of a kind there may be: every one is a process."""
 STOP_GRACE_S = 10.0
-"""How long a node may take to stop: longer than a gateway gives its clients to go elsewhere."""
+"""How long a node may take to stop: twice what a gateway gives its clients to go elsewhere."""
 _KINDS = {"gateway": gateway.ROLE, "guilds": guild.ROLE}
 _TRIES = 100
 
