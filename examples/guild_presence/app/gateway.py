@@ -51,7 +51,6 @@ class Gateway:
     """The sessions of this process, and which gateway each user belongs to."""
 
     def __init__(self, node: manifold.Node, url: str) -> None:
-        self.url = url
         self._node = node
         self._frames = Frames()
         self._sessions: dict[manifold.PID, tuple[str, Wire]] = {}
@@ -86,7 +85,7 @@ class Gateway:
         """Give the name of the gateway that a user belongs to, and its URL; of this one if that one is not known."""
         owner = self._owner(user)
         url = await self._url_of(owner)
-        return (owner, url) if url else (self._node.name, self.url)
+        return (owner, url) if url else (self._node.name, self._urls[self._node.name])
 
     def _owner(self, user: str) -> str:
         ring = self._node.ring(ROLE)
@@ -107,26 +106,24 @@ class Gateway:
             await asyncio.sleep(LOOK_S)
             ring = self._node.ring(ROLE)
             if ring != self._ring:
-                is_known = await self._learn(ring)
-                await self.move()
-                self._ring = ring if is_known else manifold.Ring()  # look again
+                self._ring = ring if await self.move() else manifold.Ring()  # look again
 
-    async def _learn(self, ring: manifold.Ring) -> bool:
-        """Know where each gateway of a ring serves, and no other but this; False if one does not tell."""
-        names = {self._node.name, *ring.nodes}
+    async def move(self) -> bool:
+        """Tell every client that belongs elsewhere where; False if a gateway does not say where it serves."""
+        is_known = await self._learn()
+        for user, wire in self._sessions.values():
+            owner = self._owner(user)
+            if owner != self._node.name and (url := self._urls.get(owner)):
+                wire.push(self._frames.of({"t": "MOVE", "url": url}))
+                wire.loop.call_later(MOVE_S, wire.end, MOVED, "moved")
+        return is_known
+
+    async def _learn(self) -> bool:
+        """Know where each gateway of the ring serves, and no other but this; False if one does not tell."""
+        names = {self._node.name, *self._node.ring(ROLE).nodes}
         for gone in self._urls.keys() - names:
             del self._urls[gone]
         return all(await asyncio.gather(*map(self._url_of, names)))
-
-    async def move(self) -> None:
-        """Tell every client that belongs elsewhere where."""
-        for user, wire in list(self._sessions.values()):
-            owner = self._owner(user)
-            if owner == self._node.name:
-                continue
-            if url := await self._url_of(owner):
-                wire.push(self._frames.of({"t": "MOVE", "url": url}))
-                wire.loop.call_later(MOVE_S, wire.end, MOVED, "moved")
 
     async def empty(self) -> None:
         """Send everybody elsewhere, and wait until they have gone: not for long, and not if there is no elsewhere."""

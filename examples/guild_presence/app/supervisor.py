@@ -45,7 +45,7 @@ class Supervisor:
     ) -> None:
         self._wanted = ["guilds"] * guild_nodes + ["gateway"] * gateways
         self._host, self._port = host, port
-        self._limits = manifold.Limits(node_down_after_s=node_down_after_s, stop_grace_s=STOP_GRACE_S)
+        self._limits = manifold.Limits(node_down_after_s=node_down_after_s)
         self._processes: dict[str, NodeProcess] = {}
         self._started = dict.fromkeys(_KINDS, 0)
         self._taken: set[int] = set()
@@ -134,10 +134,10 @@ class Supervisor:
 
     def _arguments(self, kind: str) -> list[str]:
         module, worker_kind = (gateway, "loop") if kind == "gateway" else (guild, "thread")
-        limits = [f"{name}={getattr(self._limits, name)}" for name in ("node_down_after_s", "stop_grace_s")]
         return [
             *("--join", self._node.address, "--worker-kind", worker_kind, "--app", f"{module.__name__}:setup"),
-            *(part for limit in limits for part in ("--limit", limit)),
+            *("--limit", f"node_down_after_s={self._limits.node_down_after_s}"),
+            *("--limit", f"stop_grace_s={STOP_GRACE_S}"),
         ]
 
     def _variables(self, port: int | None) -> dict[str, str]:

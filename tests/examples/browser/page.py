@@ -69,6 +69,11 @@ class Page:
         """Give all that it shows at this moment."""
         return SimpleNamespace(**self.run(_SEEN))
 
+    def drawn(self):
+        """Give all that it shows when what has happened to it is drawn: that is in the next frame."""
+        self.there().execute_async_script("requestAnimationFrame(arguments[0])")
+        return self.seen()
+
     def until(self, holds):
         """Wait until what it shows is so; give that."""
         last = None

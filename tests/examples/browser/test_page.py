@@ -217,7 +217,8 @@ def test_a_message_sent_while_the_gateway_is_dead_arrives_once(two, demo):
     demo.kill(gateway)
     ann.until(lambda _: ann.run("return window.states.length > 0"))  # it may be open again already
     ann.say("into the dark")
-    ann.until(lambda seen: [*seen.pending, *(text for _, text in seen.said)] == ["into the dark"])
+    seen = ann.drawn()
+    assert [*seen.pending, *(text for _, text in seen.said)] == ["into the dark"]
     ann.until(lambda seen: seen.state == "open" and not seen.pending)
     bob.say("last")
     for page in (ann, bob):
@@ -398,6 +399,6 @@ def test_who_wants_no_motion_gets_none(pages):
     page.look(motion="reduce")
     page.enter("ann", "still")
     moving = "return parseFloat(getComputedStyle(document.querySelector('button')).transitionDuration) > 0"
-    page.until(lambda _: page.run(moving) is False)
+    assert page.run(moving) is False
     page.look()
-    page.until(lambda _: page.run(moving) is True)
+    assert page.run(moving) is True
