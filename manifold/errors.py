@@ -17,7 +17,8 @@ ManifoldError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copyreg
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +41,11 @@ __all__ = [
 
 
 class ManifoldError(Exception):
-    """The base of every error that manifold raises of its own."""
+    """The base of every error that manifold raises of its own. It can be copied, and pickled, with all it says."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own would call the class with the text, where it takes what the text is made of.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class NotSerializable(ManifoldError, TypeError):

@@ -4,7 +4,9 @@ to do.
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 import re
 
 import pykka
@@ -24,8 +26,34 @@ KINDS = {
 }
 
 
+SAID = [
+    errors.NotSerializable("an object of type set", "['d'][3]"),
+    errors.MessageTooLarge(20, 10),
+    Overloaded(["a@1", "b@2"], 3, "the outbox"),
+    errors.WouldDeadlock("this would never end"),
+    errors.NodeStopped("a@1"),
+    errors.NameTaken("lobby", manifold.PID("a@1", 7)),
+    errors.NotPlaced("guild:42"),
+    errors.NodeDown("a@1", "goodbye"),
+    errors.RemoteError("KeyError", "'d'", "line 1"),
+    errors.CodecError("not a message"),
+    AskTimeout("no answer within 5 s"),
+]
+
+
 def class_of(name):
     return AskTimeout if name == "AskTimeout" else getattr(errors, name)
+
+
+@pytest.mark.parametrize("error", SAID, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))], ids=["copy", "pickle"])
+def test_an_error_says_the_same_in_another_process(error, again):
+    other = again(error)
+    assert (type(other), str(other), vars(other)) == (type(error), str(error), vars(error))
+
+
+def test_every_error_that_there_is_can_go_there():
+    assert {type(error).__name__ for error in SAID} == {*OWN} - {"ManifoldError"}
 
 
 class Waits(Actor):
